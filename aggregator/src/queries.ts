@@ -1,0 +1,140 @@
+import type { AlertView } from "@weir/shared/model/alert";
+import type { DailyReport } from "@weir/shared/model/report";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+
+/**
+ * What the HTTP API and the dashboard ask of the aggregator, and nothing more: the seam between http/ and the stores,
+ * so that neither has to live in the other's process.
+ */
+export interface Queries {
+  agents(): readonly AgentView[];
+  devices(): readonly DeviceView[];
+  /** One device with its metrics; undefined when no agent has ever named it. */
+  device(site: string, device: string): DeviceDetail | undefined;
+  /** Columns of one series, a row a step that has readings; undefined for an unknown series. Times in ms. */
+  series(site: string, device: string, metric: string, range: SeriesRange): SeriesColumns | undefined;
+  /** Newest first. */
+  alerts(filter: AlertFilter): readonly AlertView[];
+  /** Marks an alert as seen by somebody; undefined when there is no such alert. A second ack keeps the first. */
+  acknowledge(id: string, by: string): AlertView | undefined;
+  /** Days that have readings, newest first. */
+  reportDays(): readonly ReportListing[];
+  /**
+   * The report of a day as its canonical bytes; undefined when the day has no readings. recompute: by the batch path,
+   * from the stored partials, now.
+   */
+  report(day: string, options: { readonly recompute: boolean }): ReportAnswer | undefined;
+  thresholds(): readonly ThresholdListing[];
+  threshold(version: number): ThresholdVersion | undefined;
+  /** Trains a new version from the last `days` days and keeps it as a draft. Throws CodedError NO_HISTORY. */
+  train(options: { readonly days: number; readonly note: string }): ThresholdListing;
+  /** Broadcasts a version. effectiveFromMs null: a little ahead of now. Throws CodedError UNKNOWN_VERSION. */
+  publish(version: number, options: { readonly effectiveFromMs: number | null }): ThresholdListing;
+  /** True when the store answers and the schema is current. */
+  ready(): boolean;
+  /** Prometheus text format 0.0.4. */
+  metrics(): string;
+  /** Calls listener for everything that changes from now on; returns how to stop. */
+  subscribe(listener: (event: LiveEvent) => void): () => void;
+}
+
+export interface AgentView {
+  readonly agent: string;
+  readonly connected: boolean;
+  readonly lastSeenMs: number | null;
+  readonly version: string;
+  /** The newest threshold version the agent has acknowledged; null: none. */
+  readonly thresholdVersion: number | null;
+  readonly series: number;
+  readonly readings: number;
+  /** The agent's ledger since it was installed. */
+  readonly ledger: {
+    readonly stored: number;
+    readonly duplicates: number;
+    readonly rejected: Readonly<Record<string, number>>;
+    readonly dropped: Readonly<Record<string, number>>;
+  };
+}
+
+export interface DeviceView {
+  readonly site: string;
+  readonly device: string;
+  readonly agent: string;
+  readonly metrics: readonly string[];
+  readonly firstTsMs: number;
+  readonly lastTsMs: number;
+  readonly firing: number;
+  /** Health of the newest report, null before the first. */
+  readonly health: number | null;
+}
+
+export interface DeviceDetail extends DeviceView {
+  readonly series: ReadonlyArray<{ readonly metric: string; readonly lastTsMs: number; readonly lastValue: number }>;
+}
+
+export interface SeriesRange {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly stepMs: number;
+}
+
+/** Columns of equal length; low and high are the warning limits in force at each step, null where there are none. */
+export interface SeriesColumns {
+  readonly site: string;
+  readonly device: string;
+  readonly metric: string;
+  readonly stepMs: number;
+  readonly tsMs: readonly number[];
+  readonly count: readonly number[];
+  readonly min: readonly number[];
+  readonly max: readonly number[];
+  readonly mean: readonly number[];
+  readonly breaches: readonly number[];
+  readonly low: ReadonlyArray<number | null>;
+  readonly high: ReadonlyArray<number | null>;
+}
+
+export interface AlertFilter {
+  readonly state?: string;
+  readonly site?: string;
+  readonly device?: string;
+  /** Alerts that began or changed at or after this time, ms. */
+  readonly sinceMs?: number;
+  readonly limit: number;
+}
+
+export interface ReportListing {
+  readonly day: string;
+  /** 0: not issued yet; the report of such a day is made when asked for. */
+  readonly revision: number;
+  readonly issuedAtMs: number | null;
+  readonly devices: number;
+  /** The lowest health of the day's devices; null when not issued yet. */
+  readonly worstHealth: number | null;
+}
+
+export interface ReportAnswer {
+  readonly report: DailyReport;
+  /** Canonical JSON of report. */
+  readonly bytes: string;
+}
+
+export interface ThresholdListing {
+  readonly version: number;
+  readonly state: "draft" | "published";
+  readonly effectiveFromMs: number;
+  readonly createdAtMs: number;
+  readonly note: string;
+  readonly rules: number;
+  readonly series: number;
+  /** Agents that have acknowledged it. */
+  readonly agents: readonly string[];
+}
+
+/** What /live sends, one JSON text a frame. */
+export type LiveEvent =
+  | { readonly type: "alert"; readonly alert: AlertView }
+  | { readonly type: "agent"; readonly agent: AgentView }
+  /** New data of a series up to lastTsMs: charts fetch what they lack. */
+  | { readonly type: "series"; readonly site: string; readonly device: string; readonly metrics: readonly string[]; readonly lastTsMs: number }
+  | { readonly type: "report"; readonly day: string; readonly revision: number };

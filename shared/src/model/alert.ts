@@ -1,0 +1,43 @@
+import type { SeriesKey } from "./reading.ts";
+
+/** What an alert is about. `high` and `low`: readings above or below the band. */
+export type AlertKind = "high" | "low";
+
+/** How bad: readings outside the warning limits, or outside the critical ones. */
+export type Severity = "warning" | "critical";
+
+/** firing: the episode goes on. resolved: no breach for longer than its gap. withdrawn: late data took it back. */
+export type AlertState = "firing" | "resolved" | "withdrawn";
+
+/**
+ * An episode of breaches of one series and kind, closer together than a gap, as agents ship it and the API shows it.
+ *
+ * id is deterministic (alertId), so the same episode sent twice is one alert. Times are event times in milliseconds.
+ * value is the worst reading; low, high and thresholdVersion are the warning limits and version that judged it (null:
+ * no such limit). breaches counts readings outside the warning limits. endedAtMs is the last breach, null while firing.
+ */
+export interface Alert extends SeriesKey {
+  readonly id: string;
+  readonly kind: AlertKind;
+  readonly severity: Severity;
+  readonly state: AlertState;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number | null;
+  readonly value: number;
+  readonly low: number | null;
+  readonly high: number | null;
+  readonly thresholdVersion: number;
+  readonly breaches: number;
+}
+
+/** An alert with what people did about it: who acknowledged it and when (ms), null where nobody has. */
+export interface AlertView extends Alert {
+  readonly agent: string;
+  readonly ackedBy: string | null;
+  readonly ackedAtMs: number | null;
+}
+
+/** The deterministic id of an episode: same series, kind and start, same id, wherever it is computed. */
+export function alertId(key: SeriesKey, kind: AlertKind, startedAtMs: number): string {
+  return `${key.site}/${key.device}/${key.metric}/${kind}/${startedAtMs}`;
+}
