@@ -1,0 +1,24 @@
+/** Columns by series index grow in steps of this many rows: few copies, little waste. */
+export const COLUMN_STEP_ROWS = 4096;
+
+/** Rows to allocate so that index `row` fits: the next whole step, at least half as much again as now. */
+export function grownRows(rows: number, row: number): number {
+  const wanted = Math.max(row + 1, Math.ceil(rows * 1.5));
+  return Math.ceil(wanted / COLUMN_STEP_ROWS) * COLUMN_STEP_ROWS;
+}
+
+/** A copy of `column` with `rows` rows; the new ones hold `fill`. */
+export function growFloat64(column: Float64Array, rows: number, fill: number): Float64Array<ArrayBuffer> {
+  const grown = new Float64Array(rows);
+  grown.set(column);
+  if (fill !== 0) grown.fill(fill, column.length);
+  return grown;
+}
+
+/** A copy of `column` with `rows` rows; the new ones hold `fill`. */
+export function growInt32(column: Int32Array, rows: number, fill: number): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(rows);
+  grown.set(column);
+  if (fill !== 0) grown.fill(fill, column.length);
+  return grown;
+}

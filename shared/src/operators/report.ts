@@ -1,0 +1,228 @@
+import type { SeriesKey } from "../model/reading.ts";
+import type { Completeness, DailyReport, DeviceReport, Lineage, MetricReport } from "../model/report.ts";
+import type { Calendar } from "./calendar.ts";
+import { DAY_MS } from "./calendar.ts";
+import {
+  breachShare,
+  driftFrom,
+  expectedCount,
+  expectedInterval,
+  healthParts,
+  healthScore,
+  healthTrend,
+  OPERATOR_VERSION,
+  TREND_DAYS,
+} from "./health.ts";
+import type { Partial } from "./partial.ts";
+import { mergeAll, mergeVersions, partialMean, partialQuantile } from "./partial.ts";
+import type { Cell } from "./rollup.ts";
+import type { ThresholdHistory } from "./thresholds.ts";
+
+/** One series that the report may speak of. */
+export interface ReportSeries extends SeriesKey {
+  readonly series: number;
+  readonly agent: string;
+  /** Event time of its earliest reading ever: nothing is expected before. */
+  readonly firstTsMs: number;
+}
+
+/** What a report is made from. The live path and the batch path differ only in what stands behind this. */
+export interface ReportSource {
+  /** Every series that has readings; any order. */
+  allSeries(): readonly ReportSeries[];
+  /** Hour cells of a series that start in [fromMs, toMs), ascending. */
+  hours(series: number, fromMs: number, toMs: number): readonly Cell[];
+  /** Alerts of a device that began in [fromMs, toMs), withdrawn ones not counted. */
+  alertCount(site: string, device: string, fromMs: number, toMs: number): number;
+  /** dayHealth of a day before, where it is kept and current; undefined: it is computed. */
+  knownHealth(day: string): ReadonlyMap<string, number> | undefined;
+  /** Up to when the agent's clock, as its log tells it, has come: ms; a day is over when this has passed its end. */
+  clockMs(agent: string): number;
+  /** Newest event time of an agent's readings, ms. */
+  newestTsMs(agent: string): number;
+  /** What was refused and lost in receive time [fromMs, toMs), by reason. */
+  losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped">;
+  readonly thresholds: ThresholdHistory;
+  readonly calendar: Calendar;
+}
+
+interface SeriesDay {
+  readonly key: ReportSeries;
+  readonly partial: Partial;
+  readonly expected: number;
+  readonly drift: number | null;
+}
+
+/** The report of a local day (YYYY-MM-DD); undefined when no series has a reading on it. */
+export function dailyReport(source: ReportSource, day: string, revision: number): DailyReport | undefined {
+  const { startMs, endMs } = source.calendar.dayRange(day);
+  const byDevice = seriesDaysByDevice(source, startMs, endMs);
+  if (byDevice.size === 0) return undefined;
+  const names = [...byDevice.keys()].toSorted();
+  const history = healthHistory(source, day);
+  const devices = names.map((name) => deviceReport(source, startMs, endMs, byDevice.get(name)!, history));
+  const all = [...byDevice.values()].flat();
+  return {
+    day,
+    timezone: source.calendar.timezone,
+    revision,
+    completeness: completeness(source, startMs, endMs, all),
+    lineage: lineage(all),
+    devices,
+  };
+}
+
+/** The health of every device on a day, by `site/device`; devices without readings are absent. */
+export function dayHealth(source: ReportSource, day: string): Map<string, number> {
+  const { startMs, endMs } = source.calendar.dayRange(day);
+  const health = new Map<string, number>();
+  for (const [name, seriesDays] of seriesDaysByDevice(source, startMs, endMs)) {
+    health.set(name, healthOf(seriesDays).health);
+  }
+  return health;
+}
+
+function seriesDaysByDevice(source: ReportSource, startMs: number, endMs: number): Map<string, SeriesDay[]> {
+  const byDevice = new Map<string, SeriesDay[]>();
+  for (const key of source.allSeries()) {
+    const cells = source.hours(key.series, startMs, endMs);
+    const partial = mergeAll(cells.map((cell) => cell.partial));
+    if (!partial) continue;
+    const version = partial.versions.at(-1);
+    const thresholds = version === undefined ? undefined : source.thresholds.lookup(version, key);
+    // A day that is over is expected whole; the present one up to the newest reading of its agent.
+    const over = source.clockMs(key.agent) >= endMs;
+    const untilMs = over ? endMs : Math.min(endMs, source.newestTsMs(key.agent) + 1);
+    const stretchMs = untilMs - Math.max(startMs, key.firstTsMs);
+    const expected = expectedCount(stretchMs, expectedInterval(cells, thresholds?.band), partial.count);
+    const drift = thresholds?.baseline ? driftFrom(thresholds.baseline, partial) : null;
+    const name = `${key.site}/${key.device}`;
+    const seriesDays = byDevice.get(name) ?? [];
+    seriesDays.push({ key, partial, expected, drift });
+    byDevice.set(name, seriesDays);
+  }
+  return byDevice;
+}
+
+function healthOf(seriesDays: readonly SeriesDay[]): Pick<DeviceReport, "health" | "healthParts" | "availability"> {
+  const availability = availabilityOf(seriesDays);
+  let share = 0;
+  let drift: number | null = null;
+  for (const entry of seriesDays) {
+    share = Math.max(share, breachShare(entry.partial));
+    if (entry.drift !== null) drift = Math.max(drift ?? 0, entry.drift);
+  }
+  const parts = healthParts({ availability, breachShare: share, drift });
+  return { health: healthScore(parts), healthParts: parts, availability };
+}
+
+/** Expected readings that came over expected readings; a series that sends more than expected makes up for no other. */
+function availabilityOf(seriesDays: readonly SeriesDay[]): number {
+  let expected = 0;
+  let came = 0;
+  for (const entry of seriesDays) {
+    expected += entry.expected;
+    came += Math.min(entry.partial.count, entry.expected);
+  }
+  return expected === 0 ? 1 : came / expected;
+}
+
+function deviceReport(
+  source: ReportSource,
+  startMs: number,
+  endMs: number,
+  seriesDays: readonly SeriesDay[],
+  history: HealthHistory,
+): DeviceReport {
+  const { site, device } = seriesDays[0]!.key;
+  const health = healthOf(seriesDays);
+  const sorted = seriesDays.toSorted((a, b) => (a.key.metric < b.key.metric ? -1 : 1));
+  return {
+    site,
+    device,
+    ...health,
+    readings: total(seriesDays, ({ partial }) => partial.count),
+    expectedReadings: total(seriesDays, ({ expected }) => expected),
+    alerts: source.alertCount(site, device, startMs, endMs),
+    breaches: total(seriesDays, ({ partial }) => partial.low + partial.high),
+    metrics: sorted.map(metricReport),
+    trend: trendOf(history, site, device, health.health),
+  };
+}
+
+function metricReport({ key, partial, drift }: SeriesDay): MetricReport {
+  return {
+    metric: key.metric,
+    count: partial.count,
+    min: partial.min,
+    max: partial.max,
+    mean: partialMean(partial),
+    p50: partialQuantile(partial, 0.5),
+    p99: partialQuantile(partial, 0.99),
+    breaches: partial.low + partial.high,
+    drift,
+  };
+}
+
+/** dayHealth of the days that a trend looks back on, oldest first; day: index since 1970-01-01. */
+interface HealthHistory {
+  readonly today: number;
+  readonly before: ReadonlyArray<{ readonly day: number; readonly health: ReadonlyMap<string, number> }>;
+}
+
+function healthHistory(source: ReportSource, day: string): HealthHistory {
+  const today = Math.round(Date.parse(`${day}T00:00:00Z`) / DAY_MS);
+  const before = [];
+  for (let index = today - TREND_DAYS + 1; index < today; index++) {
+    const earlier = new Date(index * DAY_MS).toISOString().slice(0, 10);
+    before.push({ day: index, health: source.knownHealth(earlier) ?? dayHealth(source, earlier) });
+  }
+  return { today, before };
+}
+
+function trendOf(history: HealthHistory, site: string, device: string, health: number): DeviceReport["trend"] {
+  const scores: Array<{ readonly day: number; readonly health: number }> = [];
+  for (const earlier of history.before) {
+    const score = earlier.health.get(`${site}/${device}`);
+    if (score !== undefined) scores.push({ day: earlier.day, health: score });
+  }
+  scores.push({ day: history.today, health });
+  return healthTrend(scores);
+}
+
+function completeness(
+  source: ReportSource,
+  startMs: number,
+  endMs: number,
+  seriesDays: readonly SeriesDay[],
+): Completeness {
+  return {
+    readings: total(seriesDays, ({ partial }) => partial.count),
+    expectedReadings: total(seriesDays, ({ expected }) => expected),
+    ratio: availabilityOf(seriesDays),
+    stampedReadings: total(seriesDays, ({ partial }) => partial.stamped),
+    ...source.losses(startMs, endMs),
+  };
+}
+
+function lineage(seriesDays: readonly SeriesDay[]): Lineage {
+  let versions: readonly number[] = [];
+  const sources = new Map<string, { agent: string; firstTsMs: number; lastTsMs: number; readings: number }>();
+  for (const { key, partial } of seriesDays) {
+    versions = mergeVersions(versions, partial.versions);
+    const entry = sources.get(key.agent) ?? { agent: key.agent, firstTsMs: Infinity, lastTsMs: -Infinity, readings: 0 };
+    entry.firstTsMs = Math.min(entry.firstTsMs, partial.firstTsMs);
+    entry.lastTsMs = Math.max(entry.lastTsMs, partial.lastTsMs);
+    entry.readings += partial.count;
+    sources.set(key.agent, entry);
+  }
+  return {
+    operatorVersion: OPERATOR_VERSION,
+    thresholdVersions: versions,
+    sources: [...sources.values()].toSorted((a, b) => (a.agent < b.agent ? -1 : 1)),
+  };
+}
+
+function total(seriesDays: readonly SeriesDay[], count: (seriesDay: SeriesDay) => number): number {
+  return seriesDays.reduce((sum, entry) => sum + count(entry), 0);
+}

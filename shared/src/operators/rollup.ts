@@ -1,0 +1,82 @@
+import type { Calendar } from "./calendar.ts";
+import type { Partial } from "./partial.ts";
+import { mergeAll, mergePartials } from "./partial.ts";
+
+/** window: as agents send them. hour: merged to the plant's local hours, from which days are made. */
+export type CellLevel = "window" | "hour";
+
+/** A partial at its place in time. */
+export interface Cell {
+  readonly startMs: number;
+  readonly partial: Partial;
+}
+
+/**
+ * Where cells are kept: SQLite in the aggregator, memory in a replay. Series indexes are the store's own.
+ */
+export interface CellStore {
+  get(series: number, level: CellLevel, startMs: number): Partial | undefined;
+  put(series: number, level: CellLevel, startMs: number, partial: Partial): void;
+  /** Cells with fromMs ≤ startMs < toMs, ascending. */
+  range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[];
+}
+
+/** The last millisecond-exclusive end of the local hour that starts at hourMs: hours around a clock change differ. */
+function hourEnd(calendar: Calendar, hourMs: number): number {
+  let endMs = hourMs + 1_800_000;
+  while (calendar.hourStart(endMs) === hourMs) endMs += 900_000;
+  return endMs;
+}
+
+/**
+ * Takes a window partial in. replace false: it holds readings that no partial before held, and merges. replace true:
+ * it holds all of its window's readings, and takes the place of what is there; the hour is then merged anew from its
+ * windows.
+ */
+export function applyWindowPartial(
+  store: CellStore,
+  calendar: Calendar,
+  series: number,
+  windowStartMs: number,
+  partial: Partial,
+  replace: boolean,
+): void {
+  const before = store.get(series, "window", windowStartMs);
+  store.put(series, "window", windowStartMs, before && !replace ? mergePartials(before, partial) : partial);
+  const hourMs = calendar.hourStart(windowStartMs);
+  if (before && replace) {
+    const merged = mergeHour(store, calendar, series, hourMs);
+    if (merged) store.put(series, "hour", hourMs, merged);
+    return;
+  }
+  const hour = store.get(series, "hour", hourMs);
+  store.put(series, "hour", hourMs, hour ? mergePartials(hour, partial) : partial);
+}
+
+/** An hour merged from its windows: the batch path to what applyWindowPartial keeps up to date. */
+export function mergeHour(store: CellStore, calendar: Calendar, series: number, hourMs: number): Partial | undefined {
+  const windows = store.range(series, "window", hourMs, hourEnd(calendar, hourMs));
+  return mergeAll(windows.map(({ partial }) => partial));
+}
+
+/** Cells in memory, for replays and tests. */
+export class MemoryCellStore implements CellStore {
+  readonly #levels: Record<CellLevel, Map<number, Map<number, Partial>>> = { window: new Map(), hour: new Map() };
+
+  get(series: number, level: CellLevel, startMs: number): Partial | undefined {
+    return this.#levels[level].get(series)?.get(startMs);
+  }
+
+  put(series: number, level: CellLevel, startMs: number, partial: Partial): void {
+    let cells = this.#levels[level].get(series);
+    if (!cells) this.#levels[level].set(series, (cells = new Map()));
+    cells.set(startMs, partial);
+  }
+
+  range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[] {
+    return [...(this.#levels[level].get(series) ?? [])]
+      .filter(([startMs]) => startMs >= fromMs && startMs < toMs)
+      .map(([startMs, partial]) => ({ startMs, partial }))
+      .toSorted((a, b) => a.startMs - b.startMs);
+  }
+}

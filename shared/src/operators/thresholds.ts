@@ -1,0 +1,77 @@
+import type { SeriesKey } from "../model/reading.ts";
+import type { Band, ThresholdVersion } from "../model/thresholds.ts";
+import type { VersionLookup } from "../rules/resolve-band.ts";
+import { compileVersion } from "../rules/resolve-band.ts";
+import type { Calendar } from "./calendar.ts";
+import { createCalendar, HOUR_MS } from "./calendar.ts";
+
+/** The band that judges a series during a stretch of event time; band undefined: nothing does. */
+export interface InForce {
+  readonly fromMs: number;
+  readonly untilMs: number;
+  /** 0 where no version is in force yet. */
+  readonly version: number;
+  readonly band: Band | undefined;
+}
+
+interface Compiled {
+  readonly version: ThresholdVersion;
+  readonly lookup: VersionLookup;
+  readonly calendar: Calendar;
+}
+
+/**
+ * The threshold versions known so far, and which of them is in force when.
+ *
+ * A version judges event times from its effectiveFromMs until the next version's, ordered by (effectiveFromMs,
+ * version), whatever the order they arrived in.
+ */
+export class ThresholdHistory {
+  readonly #byNumber = new Map<number, Compiled>();
+  #ordered: Compiled[] = [];
+
+  /** Adds a version; false when it was known already. Versions are immutable: the first of a number stays. */
+  add(version: ThresholdVersion): boolean {
+    if (this.#byNumber.has(version.version)) return false;
+    const compiled = { version, lookup: compileVersion(version), calendar: createCalendar(version.timezone) };
+    this.#byNumber.set(version.version, compiled);
+    this.#ordered = [...this.#ordered, compiled].toSorted(
+      (a, b) => a.version.effectiveFromMs - b.version.effectiveFromMs || a.version.version - b.version.version,
+    );
+    return true;
+  }
+
+  get(version: number): ThresholdVersion | undefined {
+    return this.#byNumber.get(version)?.version;
+  }
+
+  /** All versions in the order they come into force. */
+  versions(): readonly ThresholdVersion[] {
+    return this.#ordered.map(({ version }) => version);
+  }
+
+  /** What judges a reading of `key` at tsMs, and the stretch around tsMs in which that stays so. */
+  inForce(key: SeriesKey, tsMs: number): InForce {
+    const next = this.#ordered.findIndex(({ version }) => version.effectiveFromMs > tsMs);
+    const index = (next < 0 ? this.#ordered.length : next) - 1;
+    const untilMs = next < 0 ? Infinity : this.#ordered[next]!.version.effectiveFromMs;
+    const current = this.#ordered[index];
+    if (!current) return { fromMs: -Infinity, untilMs, version: 0, band: undefined };
+    const fromMs = current.version.effectiveFromMs;
+    const number = current.version.version;
+    const thresholds = current.lookup(key);
+    if (!thresholds?.hourOfWeek) return { fromMs, untilMs, version: number, band: thresholds?.band };
+    const hourMs = current.calendar.hourStart(tsMs);
+    return {
+      fromMs: Math.max(fromMs, hourMs),
+      untilMs: Math.min(untilMs, hourMs + HOUR_MS),
+      version: number,
+      band: thresholds.hourOfWeek[current.calendar.hourOfWeek(tsMs)] ?? thresholds.band,
+    };
+  }
+
+  /** What a version says of a series: its band and baseline; undefined when it says nothing. */
+  lookup(version: number, key: SeriesKey): ReturnType<VersionLookup> {
+    return this.#byNumber.get(version)?.lookup(key);
+  }
+}

@@ -1,0 +1,114 @@
+import { decode, encode } from "cborg";
+import { CodedError } from "../errors.ts";
+import type { Alert } from "../model/alert.ts";
+import type { ThresholdVersion } from "../model/thresholds.ts";
+
+/**
+ * What agent and aggregator say to each other: one CBOR map (RFC 8949) in each binary WebSocket message. See
+ * docs/format/uplink.md.
+ *
+ * Agent: hello, then frames, statuses and acks of thresholds. Aggregator: welcome, then cumulative acks, threshold
+ * versions, and the revisions of reports it has issued. Frames of a lane are numbered from 1 without gaps, in the
+ * order of the agent's log; the aggregator applies each once, so that what it holds is a fold over them.
+ */
+
+/** Raised when a message changes in a way the other side cannot ignore; both sides refuse what they don't know. */
+export const WIRE_VERSION = 1;
+
+/** The longest message either side takes, bytes: a threshold version for a large fleet fits. */
+export const MESSAGE_BYTES_MAX: number = 64 * 2 ** 20;
+
+/** Alerts go first; a long backlog of partials holds none of them up. */
+export type Lane = "alerts" | "data";
+
+export const LANES: readonly Lane[] = ["alerts", "data"];
+
+/** One row of the outbox. */
+export type Frame =
+  | { readonly kind: "alerts"; readonly alerts: readonly Alert[] }
+  /** Names of series indexes, before their first partial. */
+  | { readonly kind: "series"; readonly series: ReadonlyArray<readonly [number, string, string, string]> }
+  /** windows: see partial-codec. replace: these hold all of their windows' readings. */
+  | { readonly kind: "partials"; readonly replace: boolean; readonly windows: Uint8Array }
+  | TickFrame;
+
+/** A clock tick of the log with what was refused and lost since the one before, by reason. */
+export interface TickFrame {
+  readonly kind: "tick";
+  readonly nowMs: number;
+  readonly rejected: Readonly<Record<string, number>>;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+/** The agent's ledger since it was installed, for the fleet view. */
+export interface LedgerTotals {
+  readonly stored: number;
+  readonly duplicates: number;
+  readonly rejected: Readonly<Record<string, number>>;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+export type AgentMessage =
+  | {
+      readonly type: "hello";
+      readonly wire: number;
+      readonly agent: string;
+      /** Made with the agent's data file: a new file counts its frames from 1 again. */
+      readonly incarnation: string;
+      readonly software: string;
+      readonly thresholdVersions: readonly number[];
+    }
+  | { readonly type: "frame"; readonly lane: Lane; readonly seq: number; readonly frame: Uint8Array }
+  | { readonly type: "thresholdsStored"; readonly version: number }
+  | { readonly type: "status"; readonly series: number; readonly readings: number; readonly ledger: LedgerTotals };
+
+export type AggregatorMessage =
+  | {
+      readonly type: "welcome";
+      readonly wire: number;
+      readonly timezone: string;
+      /** The newest frame of each lane that is committed here. */
+      readonly applied: Readonly<Record<Lane, number>>;
+    }
+  | { readonly type: "ack"; readonly lane: Lane; readonly seq: number }
+  | { readonly type: "thresholds"; readonly version: ThresholdVersion }
+  | { readonly type: "report"; readonly day: string; readonly revision: number }
+  /** The connection ends for a reason that trying again at once won't mend. */
+  | { readonly type: "refused"; readonly code: string; readonly message: string };
+
+export function encodeMessage(message: AgentMessage | AggregatorMessage): Uint8Array {
+  return encode(message);
+}
+
+/** Throws CodedError BAD_MESSAGE for anything that is not one of the agent's messages. */
+export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
+  return decodeTyped<AgentMessage>(bytes, ["hello", "frame", "thresholdsStored", "status"]);
+}
+
+/** Throws CodedError BAD_MESSAGE for anything that is not one of the aggregator's messages. */
+export function decodeAggregatorMessage(bytes: Uint8Array): AggregatorMessage {
+  return decodeTyped<AggregatorMessage>(bytes, ["welcome", "ack", "thresholds", "report", "refused"]);
+}
+
+export function encodeFrame(frame: Frame): Uint8Array {
+  return encode(frame);
+}
+
+/** Throws CodedError BAD_MESSAGE for anything that is not a frame. */
+export function decodeFrame(bytes: Uint8Array): Frame {
+  return decodeTyped<Frame>(bytes, ["alerts", "series", "partials", "tick"], "kind");
+}
+
+function decodeTyped<T>(bytes: Uint8Array, types: readonly string[], tag = "type"): T {
+  let value: unknown;
+  try {
+    value = decode(bytes);
+  } catch (error) {
+    throw new CodedError("BAD_MESSAGE", `A message of ${bytes.length} bytes on the uplink is not CBOR.`, { cause: error });
+  }
+  const type = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[tag] : undefined;
+  if (typeof type !== "string" || !types.includes(type)) {
+    throw new CodedError("BAD_MESSAGE", `A message on the uplink has ${tag} ${String(type)}; known: ${types.join(", ")}.`);
+  }
+  return value as T;
+}
