@@ -17,15 +17,19 @@ interface Common<T> {
   readonly secret?: boolean;
 }
 
+/** An amount with its unit, such as "10s" or "64KiB"; a bare number is in milliseconds or bytes. */
+type Amount = number | string;
+
 export type Setting =
-  | (Common<string> & { readonly type: "string"; readonly pattern?: RegExp; readonly hint?: string })
+  /** pattern: a regular expression the text must match; hint: what to write, for when it does not. */
+  | (Common<string> & { readonly type: "string"; readonly pattern?: string; readonly hint?: string })
   | (Common<string> & { readonly type: "enum"; readonly values: readonly string[] })
   | (Common<number> & { readonly type: "int" | "number"; readonly min: number; readonly max: number })
   | (Common<boolean> & { readonly type: "boolean" })
   /** Written "250ms", "10s", "5m", "24h", "30d", or a number of milliseconds. Held in milliseconds. */
-  | (Common<number> & { readonly type: "duration"; readonly min: number; readonly max: number })
+  | (Common<Amount> & { readonly type: "duration"; readonly min: Amount; readonly max: Amount })
   /** Written "64KiB", "512MiB", "2GiB", or a number of bytes. Held in bytes. */
-  | (Common<number> & { readonly type: "bytes"; readonly min: number; readonly max: number })
+  | (Common<Amount> & { readonly type: "bytes"; readonly min: Amount; readonly max: Amount })
   /** A list of strings; in the environment and on the command line separated by commas. */
   | (Common<readonly string[]> & { readonly type: "strings" });
 
@@ -35,8 +39,14 @@ export type SettingsTable = Readonly<Record<string, Setting>>;
 /** A repeated section ([[name]]) with settings of its own; each entry is one record of values. */
 export type SectionsTable = Readonly<Record<string, SettingsTable>>;
 
-type Widen<T> = T extends number ? number : T extends boolean ? boolean : T extends string ? string : T;
-export type Values<T extends SettingsTable> = { readonly [K in keyof T]: Widen<T[K]["default"]> };
+type ValueOf<S extends Setting> = S["type"] extends "int" | "number" | "duration" | "bytes"
+  ? number
+  : S["type"] extends "boolean"
+    ? boolean
+    : S["type"] extends "strings"
+      ? readonly string[]
+      : string;
+export type Values<T extends SettingsTable> = { readonly [K in keyof T]: ValueOf<T[K]> };
 export type Sections<S extends SectionsTable> = { readonly [K in keyof S]: ReadonlyArray<Values<S[K]>> };
 
 export interface Problem {
@@ -76,7 +86,7 @@ export function loadSettings<const T extends SettingsTable, const S extends Sect
 ): LoadedSettings<T, S> {
   const problems: Problem[] = [];
   const values: Record<string, unknown> = {};
-  for (const [key, setting] of Object.entries(table)) values[key] = setting.default;
+  for (const [key, setting] of Object.entries(table)) values[key] = defaultOf(setting);
   const sections: Record<string, unknown[]> = {};
   for (const name of Object.keys(sectionsTable)) sections[name] = [];
 
@@ -131,7 +141,7 @@ function readFile(
     }
     value.forEach((entry: unknown, index) => {
       const record: Record<string, unknown> = {};
-      for (const [key, setting] of Object.entries(section)) record[key] = setting.default;
+      for (const [key, setting] of Object.entries(section)) record[key] = defaultOf(setting);
       for (const [key, item] of Object.entries(isTable(entry) ? entry : {})) {
         const path = `${name}[${index}].${key}`;
         const setting = section[key];
@@ -192,7 +202,7 @@ function coerce(setting: Setting, raw: unknown): Coerced {
   switch (setting.type) {
     case "string":
       if (typeof raw !== "string") return fail(`must be text, is ${describe(raw)}`);
-      if (setting.pattern && !setting.pattern.test(raw)) return fail(`is ${describe(raw)}; ${setting.hint ?? "not valid"}`);
+      if (setting.pattern && !new RegExp(setting.pattern, "u").test(raw)) return fail(`is ${describe(raw)}; ${setting.hint ?? "not valid"}`);
       return { ok: true, value: raw };
     case "enum":
       if (typeof raw === "string" && setting.values.includes(raw)) return { ok: true, value: raw };
@@ -217,14 +227,21 @@ function coerce(setting: Setting, raw: unknown): Coerced {
     case "duration": {
       const value = parseDuration(raw);
       if (value === undefined) return fail(`must be a duration such as "500ms", "10s" or "24h", is ${describe(raw)}`);
-      return bounded(value, setting.min, setting.max, formatDuration);
+      return bounded(value, parseDuration(setting.min) ?? 0, parseDuration(setting.max) ?? 0, formatDuration);
     }
     case "bytes": {
       const value = parseBytes(raw);
       if (value === undefined) return fail(`must be a size such as "64KiB" or "2GiB", is ${describe(raw)}`);
-      return bounded(value, setting.min, setting.max, formatBytes);
+      return bounded(value, parseBytes(setting.min) ?? 0, parseBytes(setting.max) ?? 0, formatBytes);
     }
   }
+}
+
+/** A setting's default as loadSettings holds it: amounts in milliseconds or bytes. */
+function defaultOf(setting: Setting): unknown {
+  if (setting.type === "duration") return parseDuration(setting.default) ?? 0;
+  if (setting.type === "bytes") return parseBytes(setting.default) ?? 0;
+  return setting.default;
 }
 
 function bounded(value: number, min: number, max: number, format: (value: number) => string): Coerced {
@@ -317,9 +334,9 @@ function typeText(setting: Setting): string {
     case "number":
       return `${setting.type === "int" ? "whole number" : "number"} ${setting.min}–${setting.max}`;
     case "duration":
-      return `duration ${formatDuration(setting.min)}–${formatDuration(setting.max)}`;
+      return `duration ${amountText(setting.min, formatDuration)}–${amountText(setting.max, formatDuration)}`;
     case "bytes":
-      return `size ${formatBytes(setting.min)}–${formatBytes(setting.max)}`;
+      return `size ${amountText(setting.min, formatBytes)}–${amountText(setting.max, formatBytes)}`;
     case "strings":
       return "list of texts";
     default:
@@ -327,8 +344,12 @@ function typeText(setting: Setting): string {
   }
 }
 
+function amountText(amount: Amount, format: (value: number) => string): string {
+  return typeof amount === "number" ? format(amount) : amount;
+}
+
 function defaultText(setting: Setting): string {
-  if (setting.type === "duration") return `\`${formatDuration(setting.default)}\``;
-  if (setting.type === "bytes") return `\`${formatBytes(setting.default)}\``;
+  if (setting.type === "duration") return `\`${amountText(setting.default, formatDuration)}\``;
+  if (setting.type === "bytes") return `\`${amountText(setting.default, formatBytes)}\``;
   return `\`${JSON.stringify(setting.default)}\``;
 }

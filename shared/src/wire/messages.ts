@@ -58,6 +58,8 @@ export type AgentMessage =
       readonly software: string;
       readonly thresholdVersions: readonly number[];
     }
+  /** Names that the aggregator said it lacks, before the first frame. */
+  | { readonly type: "names"; readonly series: ReadonlyArray<readonly [number, string, string, string]> }
   | { readonly type: "frame"; readonly lane: Lane; readonly seq: number; readonly frame: Uint8Array }
   | { readonly type: "thresholdsStored"; readonly version: number }
   | { readonly type: "status"; readonly series: number; readonly readings: number; readonly ledger: LedgerTotals };
@@ -69,6 +71,8 @@ export type AggregatorMessage =
       readonly timezone: string;
       /** The newest frame of each lane that is committed here. */
       readonly applied: Readonly<Record<Lane, number>>;
+      /** Series indexes of this agent that are named here: 0 to seriesKnown - 1. */
+      readonly seriesKnown: number;
     }
   | { readonly type: "ack"; readonly lane: Lane; readonly seq: number }
   | { readonly type: "thresholds"; readonly version: ThresholdVersion }
@@ -82,7 +86,7 @@ export function encodeMessage(message: AgentMessage | AggregatorMessage): Uint8A
 
 /** Throws CodedError BAD_MESSAGE for anything that is not one of the agent's messages. */
 export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
-  return decodeTyped<AgentMessage>(bytes, ["hello", "frame", "thresholdsStored", "status"]);
+  return decodeTyped<AgentMessage>(bytes, ["hello", "names", "frame", "thresholdsStored", "status"]);
 }
 
 /** Throws CodedError BAD_MESSAGE for anything that is not one of the aggregator's messages. */

@@ -1,0 +1,54 @@
+import type { Alert } from "@weir/shared/model/alert";
+import type { WindowPartial } from "@weir/shared/operators/windows";
+import type { TickFrame } from "@weir/shared/wire/messages";
+import { encodeFrame } from "@weir/shared/wire/messages";
+import { encodeWindows } from "@weir/shared/wire/partial-codec";
+import type { OutboxRow } from "../store/store.ts";
+import type { NewSeries } from "./dictionary.ts";
+
+/** Partials, alerts or names in one frame, at most: a frame stays well under the uplink's window. */
+const FRAME_ITEMS_MAX = 500;
+
+/** Frames that name series, for the data lane: before their first partial. */
+export function seriesFrames(series: readonly NewSeries[]): OutboxRow[] {
+  return chunks(series).map((chunk) => ({
+    lane: "data",
+    readings: 0,
+    droppable: false,
+    body: encodeFrame({
+      kind: "series",
+      series: chunk.map(({ index, site, device, metric }) => [index, site, device, metric] as const),
+    }),
+  }));
+}
+
+/** Frames of alerts, for the lane that goes first. */
+export function alertFrames(alerts: readonly Alert[]): OutboxRow[] {
+  return chunks(alerts).map((chunk) => ({
+    lane: "alerts",
+    readings: 0,
+    droppable: false,
+    body: encodeFrame({ kind: "alerts", alerts: chunk }),
+  }));
+}
+
+/** Frames of window partials, for the data lane. replace: they hold all of their windows' readings. */
+export function partialFrames(partials: readonly WindowPartial[], replace: boolean): OutboxRow[] {
+  return chunks(partials).map((chunk) => ({
+    lane: "data",
+    readings: chunk.reduce((sum, { partial }) => sum + partial.count, 0),
+    droppable: true,
+    body: encodeFrame({ kind: "partials", replace, windows: encodeWindows(chunk) }),
+  }));
+}
+
+/** The frame of a clock tick, in its place among the partials. */
+export function tickFrame(tick: Omit<TickFrame, "kind">): OutboxRow {
+  return { lane: "data", readings: 0, droppable: false, body: encodeFrame({ kind: "tick", ...tick }) };
+}
+
+function chunks<T>(items: readonly T[]): T[][] {
+  const parts: T[][] = [];
+  for (let i = 0; i < items.length; i += FRAME_ITEMS_MAX) parts.push(items.slice(i, i + FRAME_ITEMS_MAX));
+  return parts;
+}

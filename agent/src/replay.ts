@@ -1,0 +1,72 @@
+import type { Block, SeriesKey } from "@weir/shared/model/reading";
+import type { Calendar } from "@weir/shared/operators/calendar";
+import type { Episode } from "@weir/shared/operators/episodes";
+import { MemoryReport } from "@weir/shared/operators/memory-report";
+import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
+import { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
+import { refold } from "./pipeline/refold.ts";
+import type { RefoldSource } from "./pipeline/refold.ts";
+import type { EpisodeRow, Store } from "./store/store.ts";
+
+/**
+ * Folds an agent's whole log again, as the live pipeline did, and rolls it up: the batch path.
+ *
+ * The operators are the live ones. The log is read, nothing is written; the agent may be running. agent: the name that
+ * stands in the lineage. windowMs: any length that divides an hour gives the same report.
+ */
+export function replayLog(store: Store, calendar: Calendar, agent: string, windowMs: number): MemoryReport {
+  const keys = store.allSeries();
+  const keyOf = (series: number): SeriesKey => keys[series]!;
+  const thresholds = new ThresholdHistory();
+  for (const version of store.thresholdVersions(Number.MAX_SAFE_INTEGER)) thresholds.add(version);
+  const fold = new SeriesFold(keyOf, thresholds, { windowMs });
+  const report = new MemoryReport(agent, keyOf, thresholds, calendar);
+  const episodes: Episode[] = [];
+  const out = createEmissions();
+
+  const settle = (): void => {
+    report.applyWindows(fold.flush(out), false);
+    report.applyAlerts(out.alerts);
+    for (const episode of out.closed) episodes.push(episode);
+    out.alerts.length = 0;
+    out.closed.length = 0;
+  };
+  for (const entry of store.entries(0)) {
+    // All versions are known from the start, so each reading is judged once, by the one in force at its time.
+    if (entry.kind === "block") fold.applyBlock(entry.block, out);
+    else if (entry.kind === "tick") report.applyTick(entry.tick);
+    if (fold.windowReadings >= WINDOW_READINGS_MAX / 2) settle();
+  }
+  settle();
+  if (out.refolds.length > 0) {
+    const source = new ReplayedEpisodes(store, episodes);
+    const refolded = refold(out.refolds, source, fold, thresholds, keyOf, windowMs);
+    report.applyWindows(refolded.partials, true);
+    report.applyAlerts(refolded.alerts);
+  }
+  return report;
+}
+
+/** The log, with the episodes that this replay has closed rather than those of the live path. */
+class ReplayedEpisodes implements RefoldSource {
+  readonly #store: Store;
+  readonly #bySeries = new Map<number, EpisodeRow[]>();
+
+  constructor(store: Store, episodes: readonly Episode[]) {
+    this.#store = store;
+    for (const { series, kind, startedAtMs, lastTsMs, gapMs, fired } of episodes) {
+      const rows = this.#bySeries.get(series) ?? [];
+      rows.push({ kind, startedMs: startedAtMs, lastMs: lastTsMs, gapMs, fired: Number(fired) });
+      this.#bySeries.set(series, rows);
+    }
+  }
+
+  blocks(fromMs: number, toMs: number): Iterable<Block> {
+    return this.#store.blocks(fromMs, toMs);
+  }
+
+  episodesFrom(series: number, fromMs: number): readonly EpisodeRow[] {
+    return (this.#bySeries.get(series) ?? []).filter((episode) => episode.lastMs + episode.gapMs >= fromMs);
+  }
+}

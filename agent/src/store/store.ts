@@ -1,0 +1,353 @@
+import type Database from "better-sqlite3";
+import type { Block, SeriesKey } from "@weir/shared/model/reading";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { Episode } from "@weir/shared/operators/episodes";
+import type { Lane, TickFrame } from "@weir/shared/wire/messages";
+import { decodeBlock } from "./block-codec.ts";
+import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK, openDataFile } from "./schema.ts";
+
+/** An entry of the log: the three kinds of thing that reach an operator. */
+export type LogEntry =
+  | { readonly kind: "block"; readonly block: Block }
+  | { readonly kind: "thresholds"; readonly version: ThresholdVersion }
+  | { readonly kind: "tick"; readonly tick: Omit<TickFrame, "kind"> };
+
+/** An entry as it is written: body encoded. */
+export interface EntryRow {
+  readonly kind: number;
+  readonly minTsMs: number | null;
+  readonly maxTsMs: number | null;
+  readonly readings: number;
+  readonly body: Uint8Array;
+}
+
+/** A frame for the uplink. droppable: window partials, which go first when the outbox is full. */
+export interface OutboxRow {
+  readonly lane: Lane;
+  readonly readings: number;
+  readonly droppable: boolean;
+  readonly body: Uint8Array;
+}
+
+export interface DeadLetter {
+  readonly source: string;
+  readonly topic: string;
+  readonly reason: string;
+  readonly bytes: number;
+  readonly head: Uint8Array;
+}
+
+/** A count of the ledger as it now stands; ticked: what the newest tick had told of. */
+export interface LedgerRow {
+  readonly source: string;
+  readonly reason: string;
+  readonly count: number;
+  readonly ticked: number;
+}
+
+export interface CheckpointRows {
+  /** Pages of positions that changed: float64 by series index within the page. */
+  readonly pages: ReadonlyArray<{ readonly page: number; readonly body: Uint8Array }>;
+  readonly openEpisodes: readonly Episode[];
+}
+
+/** All that one group commit writes: the log, what the fold emitted from it, and the state, or nothing of them. */
+export interface CommitBatch {
+  readonly receivedMs: number;
+  readonly entries: readonly EntryRow[];
+  readonly series: ReadonlyArray<SeriesKey & { readonly index: number }>;
+  readonly frames: readonly OutboxRow[];
+  readonly deadLetters: readonly DeadLetter[];
+  readonly ledger: readonly LedgerRow[];
+  readonly closedEpisodes: readonly Episode[];
+  /** Episodes that a re-fold takes the place of: all of a series from a start on. */
+  readonly dropEpisodes: ReadonlyArray<{ readonly series: number; readonly fromMs: number }>;
+  readonly checkpoint: CheckpointRows | undefined;
+}
+
+/** A stored episode, as much as a re-fold needs. */
+export interface EpisodeRow {
+  readonly kind: "high" | "low";
+  readonly startedMs: number;
+  readonly lastMs: number;
+  readonly gapMs: number;
+  readonly fired: number;
+}
+
+/** Entries of one read of the log, at most: bounds the memory of a fold. */
+const READ_ENTRIES_MAX = 64;
+
+/** Writes and reads the agent's file. Synchronous; one instance a process writes. */
+export class Store {
+  readonly #db: Database.Database;
+  readonly #statements = new Map<string, Database.Statement>();
+  readonly incarnation: string;
+  #lastSeq: number;
+  #logBytes: number;
+  #outboxBytes: number;
+  readonly #laneSeq: Record<Lane, number>;
+
+  constructor(path: string, options: { readonly readonly: boolean }) {
+    this.#db = openDataFile(path, options);
+    this.incarnation = String(this.meta("incarnation"));
+    this.#lastSeq = Math.max(this.#number("SELECT max(seq) FROM log") ?? 0, Number(this.meta("log_seq") ?? 0));
+    this.#logBytes = Number(this.meta("log_bytes") ?? 0);
+    this.#outboxBytes = this.#number("SELECT sum(length(body)) FROM outbox") ?? 0;
+    this.#laneSeq = { alerts: 0, data: 0 };
+    for (const row of this.#all<{ lane: Lane; last_seq: number }>("SELECT lane, last_seq FROM lanes")) {
+      this.#laneSeq[row.lane] = row.last_seq;
+    }
+  }
+
+  /** Sequence of the newest log entry, 0 before the first. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** Bytes of the log's bodies, and of the outbox's. */
+  get logBytes(): number {
+    return this.#logBytes;
+  }
+
+  get outboxBytes(): number {
+    return this.#outboxBytes;
+  }
+
+  /** Writes a batch whole or, when it throws, not at all. */
+  commit(batch: CommitBatch): void {
+    if (isEmpty(batch)) return;
+    let seq = this.#lastSeq;
+    let logBytes = this.#logBytes;
+    let outboxBytes = this.#outboxBytes;
+    const laneSeq = { ...this.#laneSeq };
+    this.#db.transaction(() => {
+      for (const { index, site, device, metric } of batch.series) {
+        this.#run("INSERT INTO series VALUES (?, ?, ?, ?, ?)", index, site, device, metric, batch.receivedMs);
+      }
+      for (const row of batch.entries) {
+        const sql = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)";
+        this.#run(sql, ++seq, row.kind, batch.receivedMs, row.minTsMs, row.maxTsMs, row.readings, row.body);
+        logBytes += row.body.length;
+      }
+      for (const { lane, readings, droppable, body } of batch.frames) {
+        const sql = "INSERT INTO outbox (lane, seq, readings, droppable, body) VALUES (?, ?, ?, ?, ?)";
+        this.#run(sql, lane, ++laneSeq[lane], readings, Number(droppable), body);
+        outboxBytes += body.length;
+      }
+      if (batch.frames.length > 0) {
+        for (const [lane, last] of Object.entries(laneSeq)) this.#run("REPLACE INTO lanes VALUES (?, ?)", lane, last);
+      }
+      this.#writeAside(batch);
+      if (batch.entries.length > 0) {
+        this.#setMeta("log_bytes", logBytes);
+        this.#setMeta("log_seq", seq);
+      }
+      if (batch.checkpoint) this.#writeCheckpoint(batch.checkpoint, seq);
+    })();
+    this.#lastSeq = seq;
+    this.#logBytes = logBytes;
+    this.#outboxBytes = outboxBytes;
+    Object.assign(this.#laneSeq, laneSeq);
+  }
+
+  #writeAside(batch: CommitBatch): void {
+    for (const { source, topic, reason, bytes, head } of batch.deadLetters) {
+      const sql = "INSERT INTO dead_letters (at_ms, source, topic, reason, bytes, head) VALUES (?, ?, ?, ?, ?, ?)";
+      this.#run(sql, batch.receivedMs, source, topic, reason, bytes, head);
+    }
+    for (const { source, reason, count, ticked } of batch.ledger) {
+      this.#run("REPLACE INTO ledger VALUES (?, ?, ?, ?)", source, reason, count, ticked);
+    }
+    for (const { series, fromMs } of batch.dropEpisodes) {
+      this.#run("DELETE FROM episodes WHERE series = ? AND started_ms >= ?", series, fromMs);
+    }
+    for (const { series, kind, startedAtMs, lastTsMs, gapMs, fired } of batch.closedEpisodes) {
+      const sql = "REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?)";
+      this.#run(sql, series, kind, startedAtMs, lastTsMs, gapMs, Number(fired));
+    }
+  }
+
+  #writeCheckpoint(checkpoint: CheckpointRows, seq: number): void {
+    for (const { page, body } of checkpoint.pages) this.#run("REPLACE INTO state VALUES (?, ?)", page, body);
+    this.#setMeta("open_episodes", JSON.stringify(checkpoint.openEpisodes));
+    this.#setMeta("checkpoint_seq", seq);
+  }
+
+  /** The newest checkpoint; seq 0 where there is none yet. */
+  readCheckpoint(): CheckpointRows & { readonly seq: number } {
+    return {
+      seq: Number(this.meta("checkpoint_seq") ?? 0),
+      pages: this.#all<{ page: number; body: Uint8Array }>("SELECT page, body FROM state ORDER BY page"),
+      openEpisodes: JSON.parse(String(this.meta("open_episodes") ?? "[]")) as Episode[],
+    };
+  }
+
+  /** Log entries after a sequence, in order; those of which nothing lies in [fromMs, toMs) may be left out. */
+  *entries(afterSeq: number, range?: { readonly fromMs: number; readonly toMs: number }): Generator<LogEntry> {
+    const sql = `SELECT seq, kind, body FROM log WHERE seq > ?
+      ${range ? `AND (kind <> ${ENTRY_BLOCK} OR (max_ts >= ? AND min_ts < ?))` : ""} ORDER BY seq LIMIT ?`;
+    const bounds = range ? [range.fromMs, range.toMs] : [];
+    let seq = afterSeq;
+    for (;;) {
+      const rows = this.#all<{ seq: number; kind: number; body: Buffer }>(sql, seq, ...bounds, READ_ENTRIES_MAX);
+      for (const row of rows) yield decodeEntry(row.kind, row.body);
+      if (rows.length < READ_ENTRIES_MAX) return;
+      seq = rows.at(-1)!.seq;
+    }
+  }
+
+  /** Blocks of the log that may hold readings with fromMs ≤ time ≤ toMs, in log order. */
+  *blocks(fromMs: number, toMs: number): Generator<Block> {
+    const sql = `SELECT seq FROM log WHERE kind = ${ENTRY_BLOCK} AND max_ts >= ? AND min_ts <= ? ORDER BY seq`;
+    for (const { seq } of this.#all<{ seq: number }>(sql, fromMs, toMs)) {
+      const row = this.#all<{ body: Buffer }>("SELECT body FROM log WHERE seq = ?", seq)[0];
+      if (row) yield decodeBlock(row.body);
+    }
+  }
+
+  /** Threshold versions of the log up to a sequence. */
+  thresholdVersions(throughSeq: number): ThresholdVersion[] {
+    const sql = `SELECT body FROM log WHERE kind = ${ENTRY_THRESHOLDS} AND seq <= ? ORDER BY seq`;
+    return this.#all<{ body: Buffer }>(sql, throughSeq).map(({ body }) => JSON.parse(body.toString()) as ThresholdVersion);
+  }
+
+  /** The data dictionary by index. */
+  allSeries(): Array<SeriesKey & { readonly index: number }> {
+    return this.#all("SELECT idx AS \"index\", site, device, metric FROM series ORDER BY idx");
+  }
+
+  ledger(): LedgerRow[] {
+    return this.#all("SELECT source, reason, count, ticked FROM ledger ORDER BY source, reason");
+  }
+
+  /** Stored episodes of a series that a breach at or after fromMs - their gap could belong to, or that began later. */
+  episodesFrom(series: number, fromMs: number): EpisodeRow[] {
+    return this.#all(
+      `SELECT kind, started_ms AS startedMs, last_ms AS lastMs, gap_ms AS gapMs, fired FROM episodes
+       WHERE series = ? AND last_ms + gap_ms >= ? ORDER BY started_ms`,
+      series,
+      fromMs,
+    );
+  }
+
+  /** The oldest frames of a lane after a sequence, at most `limit`. */
+  frames(lane: Lane, afterSeq: number, limit: number): Array<{ readonly seq: number; readonly body: Uint8Array }> {
+    const sql = "SELECT seq, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?";
+    return this.#all(sql, lane, afterSeq, limit);
+  }
+
+  /** Forgets frames that the aggregator has committed. */
+  acknowledge(lane: Lane, throughSeq: number): void {
+    this.#db.transaction(() => {
+      const sql = "SELECT sum(length(body)) FROM outbox WHERE lane = ? AND seq <= ?";
+      const bytes = this.#number(sql, lane, throughSeq) ?? 0;
+      this.#run("DELETE FROM outbox WHERE lane = ? AND seq <= ?", lane, throughSeq);
+      this.#outboxBytes -= bytes;
+      // A data file put back from a copy counts on from what the aggregator has already seen.
+      if (throughSeq > this.#laneSeq[lane]) {
+        this.#laneSeq[lane] = throughSeq;
+        this.#run("REPLACE INTO lanes VALUES (?, ?)", lane, throughSeq);
+      }
+    })();
+  }
+
+  /**
+   * Drops the oldest window partials until the outbox holds at most bytesMax. Returns how many frames, and how many
+   * readings were in them: for the ledger.
+   */
+  trimOutbox(bytesMax: number): { readonly frames: number; readonly readings: number } {
+    let frames = 0;
+    let readings = 0;
+    while (this.#outboxBytes > bytesMax) {
+      const sql = "SELECT lane, seq, readings, length(body) AS bytes FROM outbox WHERE droppable = 1 ORDER BY seq LIMIT 1";
+      const row = this.#all<{ lane: Lane; seq: number; readings: number; bytes: number }>(sql)[0];
+      if (!row) break;
+      this.#run("DELETE FROM outbox WHERE lane = ? AND seq = ?", row.lane, row.seq);
+      this.#outboxBytes -= row.bytes;
+      frames++;
+      readings += row.readings;
+    }
+    return { frames, readings };
+  }
+
+  /** Deletes the oldest entries past the bounds, never threshold versions or what is not checkpointed; says how many. */
+  trimLog(bounds: { readonly bytesMax: number; readonly receivedBeforeMs: number; readonly entriesMax: number }): number {
+    const throughSeq = Number(this.meta("checkpoint_seq") ?? 0);
+    const sql = `SELECT seq, received_ms AS receivedMs, length(body) AS bytes FROM log
+      WHERE seq <= ? AND kind <> ${ENTRY_THRESHOLDS} ORDER BY seq LIMIT ?`;
+    const oldest = this.#all<{ seq: number; receivedMs: number; bytes: number }>(sql, throughSeq, bounds.entriesMax);
+    const doomed: number[] = [];
+    let bytes = this.#logBytes;
+    for (const row of oldest) {
+      if (bytes <= bounds.bytesMax && row.receivedMs >= bounds.receivedBeforeMs) break;
+      doomed.push(row.seq);
+      bytes -= row.bytes;
+    }
+    if (doomed.length === 0) return 0;
+    this.#db.transaction(() => {
+      for (const seq of doomed) this.#run("DELETE FROM log WHERE seq = ?", seq);
+      this.#setMeta("log_bytes", bytes);
+    })();
+    this.#logBytes = bytes;
+    return doomed.length;
+  }
+
+  /** Keeps the newest `countMax` dead letters. */
+  trimDeadLetters(countMax: number): void {
+    this.#run("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", countMax);
+  }
+
+  deadLetters(limit: number): Array<DeadLetter & { readonly atMs: number }> {
+    const sql = "SELECT at_ms AS atMs, source, topic, reason, bytes, head FROM dead_letters ORDER BY id DESC LIMIT ?";
+    return this.#all(sql, limit);
+  }
+
+  meta(key: string): unknown {
+    return this.#all<{ value: unknown }>("SELECT value FROM meta WHERE key = ?", key)[0]?.value;
+  }
+
+  /** Keeps a small fact outside the log, such as the revision of a report that the aggregator told of. */
+  setMeta(key: string, value: string | number): void {
+    this.#setMeta(key, value);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #setMeta(key: string, value: string | number): void {
+    this.#run("REPLACE INTO meta VALUES (?, ?)", key, value);
+  }
+
+  #number(sql: string, ...values: unknown[]): number | undefined {
+    const value = this.#statement(sql).pluck(true).get(...values);
+    return typeof value === "number" ? value : undefined;
+  }
+
+  #all<T>(sql: string, ...values: unknown[]): T[] {
+    return this.#statement(sql).all(...values) as T[];
+  }
+
+  #run(sql: string, ...values: unknown[]): void {
+    this.#statement(sql).run(...values);
+  }
+
+  /** Statements are prepared once. */
+  #statement(sql: string): Database.Statement {
+    let statement = this.#statements.get(sql);
+    if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
+    return statement;
+  }
+}
+
+function decodeEntry(kind: number, body: Buffer): LogEntry {
+  if (kind === ENTRY_BLOCK) return { kind: "block", block: decodeBlock(body) };
+  const json = JSON.parse(body.toString()) as unknown;
+  if (kind === ENTRY_TICK) return { kind: "tick", tick: json as Omit<TickFrame, "kind"> };
+  return { kind: "thresholds", version: json as ThresholdVersion };
+}
+
+function isEmpty(batch: CommitBatch): boolean {
+  const { checkpoint, receivedMs: _, ...lists } = batch;
+  return checkpoint === undefined && Object.values(lists).every((list) => list.length === 0);
+}

@@ -1,0 +1,51 @@
+import cron from "node-cron";
+import { errorMessage } from "@weir/shared/errors";
+import type { Calendar } from "@weir/shared/operators/calendar";
+import type { ReportStore } from "../stores/reports.ts";
+
+export interface ReportJobsOptions {
+  /** Local time of day, HH:MM. */
+  readonly at: string;
+  readonly reviseIntervalMs: number;
+  readonly now: () => number;
+  readonly log: (line: string) => void;
+  /** A report or a revision was issued. */
+  readonly issued: (day: string, revision: number) => void;
+}
+
+export interface ReportJobs {
+  close(): Promise<void>;
+}
+
+/**
+ * Issues the reports of past days every night in the plant's time zone, makes up at the start for nights it missed,
+ * and revises issued reports whose days late data has changed.
+ */
+export function createReportJobs(reports: ReportStore, calendar: Calendar, options: ReportJobsOptions): ReportJobs {
+  const run = (onlyRevisions: boolean): void => {
+    try {
+      const issued = new Set(reports.issuedRevisions().map(({ day }) => day));
+      for (const day of reports.due(calendar.dayOf(options.now()))) {
+        if (onlyRevisions && !issued.has(day)) continue;
+        const report = reports.issue(day, options.now());
+        if (!report) continue;
+        options.log(`Issued the report of ${day}, revision ${report.revision}, ${report.devices.length} devices.`);
+        options.issued(day, report.revision);
+      }
+    } catch (error) {
+      options.log(`Cannot issue reports: ${errorMessage(error)}. They are tried again at the next turn.`);
+    }
+  };
+  const [hour = "0", minute = "0"] = options.at.split(":");
+  const task = cron.schedule(`${Number(minute)} ${Number(hour)} * * *`, () => run(false), {
+    timezone: calendar.timezone,
+  });
+  const revising = setInterval(() => run(true), options.reviseIntervalMs);
+  run(false);
+  return {
+    async close() {
+      clearInterval(revising);
+      await task.destroy();
+    },
+  };
+}

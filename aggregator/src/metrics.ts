@@ -1,0 +1,64 @@
+import type { AgentView } from "./queries.ts";
+
+/** One sample of a metric in Prometheus' text format. */
+interface Sample {
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Counts that the aggregator exposes beside those of its agents. */
+export interface AggregatorCounters {
+  readonly frames: number;
+  readonly frameFailures: number;
+  readonly alertsFiring: number;
+  readonly series: number;
+  readonly influxPending: number;
+  readonly influxPoints: number;
+  readonly influxFailures: number;
+}
+
+/** All metrics in Prometheus' text format 0.0.4. */
+export function renderMetrics(counters: AggregatorCounters, agents: readonly AgentView[]): string {
+  return [
+    family("weir_frames_total", "counter", "Frames of agents applied.", [{ value: counters.frames }]),
+    family("weir_frame_failures_total", "counter", "Groups of frames that could not be applied.", [
+      { value: counters.frameFailures },
+    ]),
+    family("weir_alerts_firing", "gauge", "Alerts that are firing.", [{ value: counters.alertsFiring }]),
+    family("weir_series", "gauge", "Series that have a name here.", [{ value: counters.series }]),
+    family("weir_influx_pending", "gauge", "Window cells not yet in InfluxDB.", [{ value: counters.influxPending }]),
+    family("weir_influx_points_total", "counter", "Points written to InfluxDB.", [{ value: counters.influxPoints }]),
+    family("weir_influx_failures_total", "counter", "Writes to InfluxDB that failed.", [
+      { value: counters.influxFailures },
+    ]),
+    family(
+      "weir_agent_connected",
+      "gauge",
+      "1 while the agent is connected.",
+      agents.map(({ agent, connected }) => ({ labels: { agent }, value: Number(connected) })),
+    ),
+    family("weir_agent_readings_total", "counter", "Readings by what became of them.", agents.flatMap(ledgerSamples)),
+  ].join("");
+}
+
+function ledgerSamples({ agent, ledger }: AgentView): Sample[] {
+  const sample = (outcome: string, reason: string, value: number): Sample => ({ labels: { agent, outcome, reason }, value });
+  return [
+    sample("stored", "", ledger.stored),
+    sample("duplicate", "", ledger.duplicates),
+    ...Object.entries(ledger.rejected).map(([reason, count]) => sample("rejected", reason, count)),
+    ...Object.entries(ledger.dropped).map(([reason, count]) => sample("dropped", reason, count)),
+  ];
+}
+
+function family(name: string, type: "counter" | "gauge", help: string, samples: readonly Sample[]): string {
+  const lines = samples.map(({ labels, value }) => {
+    const pairs = Object.entries(labels ?? {}).map(([key, text]) => `${key}="${escapeLabel(text)}"`);
+    return `${name}${pairs.length > 0 ? `{${pairs.join(",")}}` : ""} ${value}\n`;
+  });
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
+function escapeLabel(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}

@@ -1,0 +1,69 @@
+import { CodedError } from "@weir/shared/errors";
+import type { BandRule, ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { trainDraft } from "./jobs/train.ts";
+import type { LiveHub } from "./live-hub.ts";
+import type { Queries, ThresholdListing } from "./queries.ts";
+import type { AgentStore } from "./stores/agents.ts";
+import { acknowledgeAlert, findAlerts } from "./stores/alerts.ts";
+import type { SqlDatabase } from "./stores/database.ts";
+import { deviceDetail, listDevices } from "./stores/devices.ts";
+import type { ReportStore } from "./stores/reports.ts";
+import { seriesColumns } from "./stores/series-columns.ts";
+import type { ThresholdStore } from "./stores/thresholds.ts";
+
+export interface SqlQueriesOptions {
+  readonly timezone: string;
+  readonly thresholdLeadMs: number;
+  readonly now: () => number;
+  readonly isConnected: (agent: string) => boolean;
+  readonly broadcast: (version: ThresholdVersion) => void;
+  readonly metrics: () => string;
+}
+
+/** Answers the API's questions from SQLite. */
+export function createSqlQueries(
+  db: SqlDatabase,
+  agents: AgentStore,
+  reports: ReportStore,
+  thresholds: ThresholdStore,
+  history: ThresholdHistory,
+  hub: LiveHub,
+  options: SqlQueriesOptions,
+): Queries {
+  const listing = (version: number): ThresholdListing => {
+    const found = thresholds.list().find((one) => one.version === version);
+    if (!found) throw new CodedError("UNKNOWN_VERSION", `There is no threshold version ${version}.`);
+    return found;
+  };
+  const newestRules = (): readonly BandRule[] => thresholds.published().at(-1)?.rules ?? [];
+  return {
+    agents: () => agents.list(options.isConnected),
+    devices: () => listDevices(db, reports.newestHealth()),
+    device: (site, device) => deviceDetail(db, reports.newestHealth(), site, device),
+    series: (site, device, metric, range) => seriesColumns(db, history, { site, device, metric }, range),
+    alerts: (filter) => findAlerts(db, filter),
+    acknowledge(id, by) {
+      const alert = acknowledgeAlert(db, id, by, options.now());
+      if (alert) hub.publish({ type: "alert", alert });
+      return alert;
+    },
+    reportDays: () => reports.list(),
+    report: (day, { recompute }) => reports.make(day, { batch: recompute }),
+    thresholds: () => thresholds.list(),
+    threshold: (version) => thresholds.get(version),
+    train({ days, note }) {
+      const { timezone } = options;
+      const draft = trainDraft(db, newestRules(), { days, note, nowMs: options.now(), timezone });
+      return listing(thresholds.addDraft(draft).version);
+    },
+    publish(version, { effectiveFromMs }) {
+      const published = thresholds.publish(version, effectiveFromMs ?? options.now() + options.thresholdLeadMs);
+      if (history.add(published)) options.broadcast(published);
+      return listing(version);
+    },
+    ready: () => db.get("SELECT 1 AS one") !== undefined,
+    metrics: options.metrics,
+    subscribe: (listener) => hub.subscribe(listener),
+  };
+}

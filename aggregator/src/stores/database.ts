@@ -1,0 +1,135 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import SQLite from "better-sqlite3";
+import { CodedError } from "@weir/shared/errors";
+
+/** Version of the tables below; a file with another is refused rather than guessed at. */
+const SCHEMA_VERSION = 1;
+
+const TABLES = `
+CREATE TABLE agents (
+  agent TEXT PRIMARY KEY, incarnation TEXT NOT NULL, software TEXT NOT NULL, last_seen_ms INTEGER NOT NULL,
+  clock_ms INTEGER NOT NULL DEFAULT 0, newest_ts_ms INTEGER NOT NULL DEFAULT 0,
+  threshold_version INTEGER, status TEXT
+) WITHOUT ROWID;
+
+-- The newest frame applied of each lane: written in the transaction that applies it.
+CREATE TABLE cursors (
+  agent TEXT NOT NULL, incarnation TEXT NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY (agent, incarnation, lane)
+) WITHOUT ROWID;
+
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY, agent TEXT NOT NULL, site TEXT NOT NULL, device TEXT NOT NULL, metric TEXT NOT NULL,
+  first_ts_ms INTEGER, last_ts_ms INTEGER, last_value REAL, UNIQUE (site, device, metric)
+);
+CREATE TABLE agent_series (
+  agent TEXT NOT NULL, incarnation TEXT NOT NULL, idx INTEGER NOT NULL, series INTEGER NOT NULL,
+  PRIMARY KEY (agent, incarnation, idx)
+) WITHOUT ROWID;
+
+-- Partials: level 0 windows as agents send them, level 1 local hours.
+CREATE TABLE cells (
+  series INTEGER NOT NULL, level INTEGER NOT NULL, start_ms INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (series, level, start_ms)
+) WITHOUT ROWID;
+
+CREATE TABLE alerts (
+  id TEXT PRIMARY KEY, agent TEXT NOT NULL, site TEXT NOT NULL, device TEXT NOT NULL, metric TEXT NOT NULL,
+  kind TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER,
+  value REAL NOT NULL, low REAL, high REAL, threshold_version INTEGER NOT NULL, breaches INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL, acked_by TEXT, acked_ms INTEGER
+);
+CREATE INDEX alerts_by_update ON alerts (updated_ms);
+CREATE INDEX alerts_by_device ON alerts (site, device, started_ms);
+CREATE INDEX alerts_firing ON alerts (site, device) WHERE state = 'firing';
+
+CREATE TABLE losses (
+  agent TEXT NOT NULL, at_ms INTEGER NOT NULL, part TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL
+);
+CREATE INDEX losses_by_time ON losses (at_ms);
+
+CREATE TABLE thresholds (
+  version INTEGER PRIMARY KEY, state TEXT NOT NULL, effective_from_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL,
+  note TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE TABLE threshold_acks (agent TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (agent, version)) WITHOUT ROWID;
+
+CREATE TABLE reports (
+  day TEXT NOT NULL, revision INTEGER NOT NULL, issued_ms INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (day, revision)
+) WITHOUT ROWID;
+-- Local days with readings; changed: since the day's report was last looked at.
+CREATE TABLE days (day TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE day_health (day TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+
+-- Window cells that InfluxDB does not hold in their present form.
+CREATE TABLE influx_queue (
+  series INTEGER NOT NULL, start_ms INTEGER NOT NULL, generation INTEGER NOT NULL, PRIMARY KEY (series, start_ms)
+) WITHOUT ROWID;
+`;
+
+/** A connection with statements prepared once. Synchronous; the one writer of the file. */
+export class SqlDatabase {
+  readonly #db: SQLite.Database;
+  readonly #statements = new Map<string, SQLite.Statement>();
+
+  /**
+   * Opens the aggregator's file, making it and its tables at first. synchronous=FULL: agents forget a frame once it is
+   * acknowledged. Throws CodedError BAD_DATA_FILE or DATA_FILE_VERSION.
+   */
+  constructor(path: string, options: { readonly readonly: boolean }) {
+    try {
+      if (!options.readonly) mkdirSync(dirname(path), { recursive: true });
+      this.#db = new SQLite(path, { readonly: options.readonly, fileMustExist: options.readonly });
+      this.#db.pragma("busy_timeout = 5000");
+      if (!options.readonly) this.#prepareFile();
+    } catch (error) {
+      throw new CodedError("BAD_DATA_FILE", `Cannot open ${path}: ${String(error)}. Check data.dir.`, { cause: error });
+    }
+    const version = this.#db.pragma("user_version", { simple: true });
+    if (version !== SCHEMA_VERSION) {
+      this.#db.close();
+      const found = String(version);
+      throw new CodedError("DATA_FILE_VERSION", `${path} has tables of version ${found}; this program reads ${SCHEMA_VERSION}.`);
+    }
+  }
+
+  #prepareFile(): void {
+    this.#db.pragma("journal_mode = WAL");
+    this.#db.pragma("synchronous = FULL");
+    this.#db.pragma("cache_size = -65536");
+    if (this.#db.pragma("user_version", { simple: true }) !== 0) return;
+    this.#db.transaction(() => {
+      this.#db.exec(TABLES);
+      this.#db.pragma(`user_version = ${SCHEMA_VERSION}`);
+    })();
+  }
+
+  all<T>(sql: string, ...values: unknown[]): T[] {
+    return this.#statement(sql).all(...values) as T[];
+  }
+
+  get<T>(sql: string, ...values: unknown[]): T | undefined {
+    return this.#statement(sql).get(...values) as T | undefined;
+  }
+
+  run(sql: string, ...values: unknown[]): number {
+    return this.#statement(sql).run(...values).changes;
+  }
+
+  /** Runs work in a transaction: all of it, or, when it throws, nothing. */
+  transaction<T>(work: () => T): T {
+    return this.#db.transaction(work)();
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #statement(sql: string): SQLite.Statement {
+    let statement = this.#statements.get(sql);
+    if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
+    return statement;
+  }
+}

@@ -1,0 +1,205 @@
+import type { Alert, AlertView } from "@weir/shared/model/alert";
+import type { Calendar } from "@weir/shared/operators/calendar";
+import { applyWindowPartial } from "@weir/shared/operators/rollup";
+import type { Frame, Lane, TickFrame } from "@weir/shared/wire/messages";
+import { decodeWindows } from "@weir/shared/wire/partial-codec";
+import { alertById } from "./alerts.ts";
+import { SqlCellStore } from "./cells.ts";
+import type { SqlDatabase } from "./database.ts";
+
+/** Who sent a frame. */
+export interface FrameOrigin {
+  readonly agent: string;
+  readonly incarnation: string;
+}
+
+/** What applying frames changed, for watchers. */
+export interface FrameChanges {
+  readonly alerts: AlertView[];
+  /** Series that have new data, by `site/device`. */
+  readonly devices: Map<string, { site: string; device: string; metrics: Set<string>; lastTsMs: number }>;
+}
+
+export function createFrameChanges(): FrameChanges {
+  return { alerts: [], devices: new Map() };
+}
+
+interface SeriesRow {
+  readonly id: number;
+  readonly site: string;
+  readonly device: string;
+  readonly metric: string;
+}
+
+/** Series by agent index that are remembered, at most, before the memory is begun anew. */
+const SERIES_REMEMBERED_MAX = 500_000;
+
+/**
+ * Applies frames of agents to the store, each once: the cursor moves in the same transaction. The order of a lane is
+ * that of the agent's log, so what is stored is a fold over it.
+ */
+export class FrameStore {
+  readonly #db: SqlDatabase;
+  readonly #cells: SqlCellStore;
+  readonly #calendar: Calendar;
+  readonly #queueForInflux: boolean;
+  readonly #seriesOf = new Map<string, SeriesRow>();
+
+  constructor(db: SqlDatabase, calendar: Calendar, options: { readonly queueForInflux: boolean }) {
+    this.#db = db;
+    this.#cells = new SqlCellStore(db);
+    this.#calendar = calendar;
+    this.#queueForInflux = options.queueForInflux;
+  }
+
+  /** The newest frame of a lane that is applied, 0 before the first. */
+  appliedSeq(origin: FrameOrigin, lane: Lane): number {
+    const sql = "SELECT seq FROM cursors WHERE agent = ? AND incarnation = ? AND lane = ?";
+    return this.#db.get<{ seq: number }>(sql, origin.agent, origin.incarnation, lane)?.seq ?? 0;
+  }
+
+  /** Applies a frame unless it has been; call within a transaction. nowMs: the clock, for when alerts changed. */
+  apply(origin: FrameOrigin, lane: Lane, seq: number, frame: Frame, nowMs: number, changes: FrameChanges): void {
+    if (seq <= this.appliedSeq(origin, lane)) return;
+    switch (frame.kind) {
+      case "series":
+        this.name(origin, frame.series);
+        break;
+      case "partials":
+        this.#applyPartials(origin, frame.windows, frame.replace, changes);
+        break;
+      case "alerts":
+        for (const alert of frame.alerts) this.#applyAlert(origin.agent, alert, nowMs, changes);
+        break;
+      case "tick":
+        this.#applyTick(origin.agent, frame);
+        break;
+    }
+    this.#db.run("REPLACE INTO cursors VALUES (?, ?, ?, ?)", origin.agent, origin.incarnation, lane, seq);
+  }
+
+  /** Series of an agent that are named here: it sends the names of the others before its frames. */
+  seriesKnown(origin: FrameOrigin): number {
+    const sql = "SELECT count(*) AS count FROM agent_series WHERE agent = ? AND incarnation = ?";
+    return this.#db.get<{ count: number }>(sql, origin.agent, origin.incarnation)?.count ?? 0;
+  }
+
+  /** Takes names of series indexes; call within a transaction. */
+  name(origin: FrameOrigin, names: ReadonlyArray<readonly [number, string, string, string]>): void {
+    for (const [index, site, device, metric] of names) this.#name(origin, index, site, device, metric);
+  }
+
+  #name(origin: FrameOrigin, index: number, site: string, device: string, metric: string): void {
+    const { agent, incarnation } = origin;
+    this.#db.run(
+      `INSERT INTO series (agent, site, device, metric) VALUES (?, ?, ?, ?)
+       ON CONFLICT (site, device, metric) DO UPDATE SET agent = excluded.agent`,
+      agent,
+      site,
+      device,
+      metric,
+    );
+    const sql = "SELECT id FROM series WHERE site = ? AND device = ? AND metric = ?";
+    const { id } = this.#db.get<{ id: number }>(sql, site, device, metric)!;
+    this.#db.run("REPLACE INTO agent_series VALUES (?, ?, ?, ?)", agent, incarnation, index, id);
+  }
+
+  #series(origin: FrameOrigin, index: number): SeriesRow | undefined {
+    const name = `${origin.agent}/${origin.incarnation}/${index}`;
+    let row = this.#seriesOf.get(name);
+    if (row) return row;
+    const sql = `SELECT id, site, device, metric FROM agent_series JOIN series ON series.id = agent_series.series
+      WHERE agent_series.agent = ? AND incarnation = ? AND idx = ?`;
+    row = this.#db.get<SeriesRow>(sql, origin.agent, origin.incarnation, index);
+    if (this.#seriesOf.size >= SERIES_REMEMBERED_MAX) this.#seriesOf.clear();
+    if (row) this.#seriesOf.set(name, row);
+    return row;
+  }
+
+  #applyPartials(origin: FrameOrigin, windows: Uint8Array, replace: boolean, changes: FrameChanges): void {
+    let newestTsMs = -Infinity;
+    const days = new Set<string>();
+    for (const { series: index, windowStartMs, partial } of decodeWindows(windows)) {
+      const series = this.#series(origin, index);
+      // A lane is in order, so the name came before; an index without one is a broken agent, not a lost reading.
+      if (!series) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
+      applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace);
+      this.#db.run(
+        `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, ?1), ?1),
+           last_value = CASE WHEN coalesce(last_ts_ms, ?2) <= ?2 THEN ?3 ELSE last_value END,
+           last_ts_ms = max(coalesce(last_ts_ms, ?2), ?2) WHERE id = ?4`,
+        partial.firstTsMs,
+        partial.lastTsMs,
+        partial.lastValue,
+        series.id,
+      );
+      if (this.#queueForInflux) {
+        this.#db.run(
+          `INSERT INTO influx_queue VALUES (?, ?, 1)
+           ON CONFLICT DO UPDATE SET generation = generation + 1`,
+          series.id,
+          windowStartMs,
+        );
+      }
+      newestTsMs = Math.max(newestTsMs, partial.lastTsMs);
+      days.add(this.#calendar.dayOf(windowStartMs));
+      noteSeries(changes, series, partial.lastTsMs);
+    }
+    for (const day of days) {
+      this.#db.run("INSERT INTO days VALUES (?, 1) ON CONFLICT DO UPDATE SET changed = 1", day);
+      this.#db.run("DELETE FROM day_health WHERE day = ?", day);
+    }
+    const sql = "UPDATE agents SET newest_ts_ms = max(newest_ts_ms, ?) WHERE agent = ?";
+    if (newestTsMs > -Infinity) this.#db.run(sql, newestTsMs, origin.agent);
+  }
+
+  #applyAlert(agent: string, alert: Alert, nowMs: number, changes: FrameChanges): void {
+    if (alert.state === "withdrawn") {
+      this.#db.run("UPDATE alerts SET state = 'withdrawn', updated_ms = ? WHERE id = ?", nowMs, alert.id);
+    } else {
+      this.#db.run(
+        `INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)
+         ON CONFLICT (id) DO UPDATE SET agent = excluded.agent, severity = excluded.severity, state = excluded.state,
+           ended_ms = excluded.ended_ms, value = excluded.value, low = excluded.low, high = excluded.high,
+           threshold_version = excluded.threshold_version, breaches = excluded.breaches, updated_ms = excluded.updated_ms`,
+        ...[alert.id, agent, alert.site, alert.device, alert.metric, alert.kind, alert.severity, alert.state],
+        ...[alert.startedAtMs, alert.endedAtMs, alert.value, alert.low, alert.high],
+        ...[alert.thresholdVersion, alert.breaches, nowMs],
+      );
+    }
+    const day = this.#calendar.dayOf(alert.startedAtMs);
+    this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", day);
+    const view = alertById(this.#db, alert.id);
+    if (view) changes.alerts.push(view);
+  }
+
+  #applyTick(agent: string, tick: TickFrame): void {
+    const before = this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
+    this.#db.run("UPDATE agents SET clock_ms = max(clock_ms, ?) WHERE agent = ?", tick.nowMs, agent);
+    for (const part of ["rejected", "dropped"] as const) {
+      for (const [reason, count] of Object.entries(tick[part])) {
+        this.#db.run("INSERT INTO losses VALUES (?, ?, ?, ?, ?)", agent, tick.nowMs, part, reason, count);
+        this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", this.#calendar.dayOf(tick.nowMs));
+      }
+    }
+    // A day that this tick ends is expected whole from now on.
+    const today = this.#calendar.dayOf(tick.nowMs);
+    const yesterday = before === 0 ? "" : this.#calendar.dayOf(before);
+    if (yesterday !== today) {
+      this.#db.run("UPDATE days SET changed = 1 WHERE day >= ? AND day < ?", yesterday, today);
+      this.#db.run("DELETE FROM day_health WHERE day >= ? AND day < ?", yesterday, today);
+    }
+  }
+}
+
+function noteSeries(changes: FrameChanges, series: SeriesRow, lastTsMs: number): void {
+  const name = `${series.site}/${series.device}`;
+  const known = changes.devices.get(name);
+  if (known) {
+    known.metrics.add(series.metric);
+    known.lastTsMs = Math.max(known.lastTsMs, lastTsMs);
+  } else {
+    const { site, device, metric } = series;
+    changes.devices.set(name, { site, device, metrics: new Set([metric]), lastTsMs });
+  }
+}

@@ -1,0 +1,108 @@
+import type { Completeness } from "@weir/shared/model/report";
+import type { Calendar } from "@weir/shared/operators/calendar";
+import { HOUR_MS } from "@weir/shared/operators/calendar";
+import type { Partial } from "@weir/shared/operators/partial";
+import { mergePartials } from "@weir/shared/operators/partial";
+import type { ReportSeries, ReportSource } from "@weir/shared/operators/report";
+import { dayHealth } from "@weir/shared/operators/report";
+import type { Cell } from "@weir/shared/operators/rollup";
+import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { countAlerts } from "./alerts.ts";
+import { SqlCellStore } from "./cells.ts";
+import type { SqlDatabase } from "./database.ts";
+
+/**
+ * What reports are made from, out of SQLite. live: from the hour cells that every frame keeps up to date, with the
+ * health of past days where it is kept. batch: everything merged anew from the windows that agents sent.
+ */
+export class SqlReportSource implements ReportSource {
+  readonly thresholds: ThresholdHistory;
+  readonly calendar: Calendar;
+  readonly #db: SqlDatabase;
+  readonly #cells: SqlCellStore;
+  readonly #batch: boolean;
+  readonly #computed = new Map<string, ReadonlyMap<string, number>>();
+
+  constructor(
+    db: SqlDatabase,
+    thresholds: ThresholdHistory,
+    calendar: Calendar,
+    options: { readonly batch: boolean },
+  ) {
+    this.#db = db;
+    this.#cells = new SqlCellStore(db);
+    this.thresholds = thresholds;
+    this.calendar = calendar;
+    this.#batch = options.batch;
+  }
+
+  allSeries(): readonly ReportSeries[] {
+    return this.#db.all(
+      `SELECT id AS series, agent, site, device, metric, first_ts_ms AS firstTsMs FROM series
+       WHERE first_ts_ms IS NOT NULL`,
+    );
+  }
+
+  hours(series: number, fromMs: number, toMs: number): readonly Cell[] {
+    const hours = this.#cells.range(series, "hour", fromMs, toMs);
+    if (!this.#batch || hours.length === 0) return hours;
+    const merged = new Map<number, Partial>();
+    for (const { startMs, partial } of this.#cells.range(series, "window", fromMs, toMs)) {
+      const hourMs = this.calendar.hourStart(startMs);
+      const before = merged.get(hourMs);
+      merged.set(hourMs, before ? mergePartials(before, partial) : partial);
+    }
+    // Windows older than store.windows_age_max are gone; of those hours the merged cell is all there is.
+    const oldestMs = this.#oldestWindowMs(series);
+    return hours.map((cell) =>
+      cell.startMs < oldestMs ? cell : { startMs: cell.startMs, partial: merged.get(cell.startMs) ?? cell.partial },
+    );
+  }
+
+  alertCount(site: string, device: string, fromMs: number, toMs: number): number {
+    return countAlerts(this.#db, site, device, fromMs, toMs);
+  }
+
+  knownHealth(day: string): ReadonlyMap<string, number> {
+    const known = this.#computed.get(day) ?? (this.#batch ? undefined : this.#keptHealth(day));
+    if (known) return known;
+    const health = dayHealth(this, day);
+    this.#computed.set(day, health);
+    if (!this.#batch) this.#keepHealth(day, health);
+    return health;
+  }
+
+  clockMs(agent: string): number {
+    return this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
+  }
+
+  newestTsMs(agent: string): number {
+    const sql = "SELECT newest_ts_ms FROM agents WHERE agent = ?";
+    return this.#db.get<{ newest_ts_ms: number }>(sql, agent)?.newest_ts_ms ?? 0;
+  }
+
+  losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped"> {
+    const losses = { rejected: {} as Record<string, number>, dropped: {} as Record<string, number> };
+    const sql = "SELECT part, reason, sum(count) AS count FROM losses WHERE at_ms >= ? AND at_ms < ? GROUP BY part, reason";
+    const rows = this.#db.all<{ part: "rejected" | "dropped"; reason: string; count: number }>(sql, fromMs, toMs);
+    for (const { part, reason, count } of rows) losses[part][reason] = count;
+    return losses;
+  }
+
+  #oldestWindowMs(series: number): number {
+    const sql = "SELECT min(start_ms) AS startMs FROM cells WHERE series = ? AND level = 0";
+    const startMs = this.#db.get<{ startMs: number | null }>(sql, series)?.startMs;
+    // The hour that the oldest window lies in may have lost its beginning.
+    return startMs === null || startMs === undefined ? Infinity : Math.ceil(startMs / HOUR_MS) * HOUR_MS;
+  }
+
+  #keptHealth(day: string): ReadonlyMap<string, number> | undefined {
+    const row = this.#db.get<{ body: string }>("SELECT body FROM day_health WHERE day = ?", day);
+    return row && new Map(JSON.parse(row.body) as Array<[string, number]>);
+  }
+
+  /** Kept until a partial or the end of the day changes it; see FrameStore. */
+  #keepHealth(day: string, health: ReadonlyMap<string, number>): void {
+    this.#db.run("REPLACE INTO day_health VALUES (?, ?)", day, JSON.stringify([...health]));
+  }
+}

@@ -1,0 +1,269 @@
+import { timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { WebSocket, WebSocketServer } from "ws";
+import { errorMessage } from "@weir/shared/errors";
+import { isSeriesNamePart } from "@weir/shared/model/reading";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { AgentMessage, AggregatorMessage, Lane } from "@weir/shared/wire/messages";
+import {
+  decodeAgentMessage,
+  decodeFrame,
+  encodeMessage,
+  LANES,
+  MESSAGE_BYTES_MAX,
+  WIRE_VERSION,
+} from "@weir/shared/wire/messages";
+import type { LiveHub } from "./live-hub.ts";
+import type { AgentStore } from "./stores/agents.ts";
+import type { SqlDatabase } from "./stores/database.ts";
+import { createFrameChanges } from "./stores/frames.ts";
+import type { FrameOrigin, FrameStore } from "./stores/frames.ts";
+import type { ThresholdStore } from "./stores/thresholds.ts";
+
+/**
+ * The aggregator's end of the uplink: takes frames, commits them in groups, and only then acknowledges.
+ */
+export interface UplinkServer {
+  /** Takes over the socket of an upgrade to /uplink. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Sends a published version to every agent connected; others get it when they connect. */
+  broadcast(version: ThresholdVersion): void;
+  /** Tells agents that a report was issued, so that their replays carry its revision. */
+  reportIssued(day: string, revision: number): void;
+  isConnected(agent: string): boolean;
+  /** Frames taken since the start, and those refused because they could not be applied. */
+  counters(): { readonly frames: number; readonly failures: number };
+  close(): Promise<void>;
+}
+
+export interface UplinkServerOptions {
+  /** Empty: agents need none. */
+  readonly token: string;
+  readonly timezone: string;
+  readonly now: () => number;
+  readonly log: (line: string) => void;
+  /** Revisions to tell an agent of when it connects. */
+  readonly issuedRevisions: () => ReadonlyArray<{ readonly day: string; readonly revision: number }>;
+}
+
+/** Frames applied in one transaction, at most: others' requests are answered in between. */
+const FRAMES_PER_COMMIT_MAX = 64;
+
+/** A connection that says nothing for this long, not even a status, is dead (half-open). */
+const SILENCE_MS_MAX = 20_000;
+
+interface Connection {
+  readonly socket: WebSocket;
+  origin: FrameOrigin | undefined;
+  lastHeardMs: number;
+}
+
+interface QueuedFrame {
+  readonly connection: Connection;
+  readonly origin: FrameOrigin;
+  readonly lane: Lane;
+  readonly seq: number;
+  readonly body: Uint8Array;
+}
+
+export function createUplinkServer(
+  db: SqlDatabase,
+  frames: FrameStore,
+  agents: AgentStore,
+  thresholds: ThresholdStore,
+  hub: LiveHub,
+  options: UplinkServerOptions,
+): UplinkServer {
+  const server = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_BYTES_MAX });
+  const connections = new Set<Connection>();
+  let queue: QueuedFrame[] = [];
+  let scheduled = false;
+  let frameCount = 0;
+  let failures = 0;
+
+  const send = (connection: Connection, message: AggregatorMessage): void => {
+    if (connection.socket.readyState === WebSocket.OPEN) connection.socket.send(encodeMessage(message));
+  };
+  const refuse = (connection: Connection, code: string, message: string): void => {
+    send(connection, { type: "refused", code, message });
+    connection.socket.close(1008, code);
+  };
+  const isConnected = (agent: string): boolean =>
+    [...connections].some((connection) => connection.origin?.agent === agent);
+
+  const greet = (connection: Connection, hello: Extract<AgentMessage, { type: "hello" }>): void => {
+    if (hello.wire !== WIRE_VERSION) {
+      const message = `it speaks version ${String(hello.wire)} of the uplink, this aggregator ${WIRE_VERSION}. Update the older one.`;
+      refuse(connection, "WIRE_VERSION", message);
+      return;
+    }
+    if (!isSeriesNamePart(hello.agent) || typeof hello.incarnation !== "string" || hello.incarnation.length > 64) {
+      refuse(connection, "BAD_AGENT", "agent.id is not a name.");
+      return;
+    }
+    for (const other of connections) {
+      // The same agent again: its old connection is half-open, or two gateways share a name.
+      if (other !== connection && other.origin?.agent === hello.agent) other.socket.terminate();
+    }
+    const origin = { agent: hello.agent, incarnation: hello.incarnation };
+    connection.origin = origin;
+    agents.seen(origin, hello.software, options.now());
+    const known = Array.isArray(hello.thresholdVersions) ? hello.thresholdVersions : [];
+    for (const version of known) thresholds.acknowledged(origin.agent, Number(version));
+    const applied = Object.fromEntries(LANES.map((lane) => [lane, frames.appliedSeq(origin, lane)]));
+    const seriesKnown = frames.seriesKnown(origin);
+    send(connection, {
+      type: "welcome",
+      wire: WIRE_VERSION,
+      timezone: options.timezone,
+      applied: applied as Record<Lane, number>,
+      seriesKnown,
+    });
+    for (const version of thresholds.published()) {
+      if (!known.includes(version.version)) send(connection, { type: "thresholds", version });
+    }
+    for (const { day, revision } of options.issuedRevisions()) send(connection, { type: "report", day, revision });
+    publishAgent(origin.agent);
+  };
+
+  const publishAgent = (agent: string): void => {
+    const view = agents.view(agent, isConnected(agent));
+    if (view) hub.publish({ type: "agent", agent: view });
+  };
+
+  const receive = (connection: Connection, message: AgentMessage): void => {
+    connection.lastHeardMs = options.now();
+    if (message.type === "hello") {
+      greet(connection, message);
+      return;
+    }
+    const origin = connection.origin;
+    if (!origin) {
+      refuse(connection, "NO_HELLO", "the first message must be a hello.");
+      return;
+    }
+    switch (message.type) {
+      case "names":
+        db.transaction(() => frames.name(origin, message.series));
+        break;
+      case "frame":
+        queue.push({ connection, origin, lane: message.lane, seq: message.seq, body: message.frame });
+        schedule();
+        break;
+      case "thresholdsStored":
+        thresholds.acknowledged(origin.agent, message.version);
+        publishAgent(origin.agent);
+        break;
+      case "status":
+        agents.status(origin, message, options.now());
+        publishAgent(origin.agent);
+        break;
+    }
+  };
+
+  const schedule = (): void => {
+    if (scheduled) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      applyQueued();
+      if (queue.length > 0) schedule();
+    });
+  };
+
+  /** One transaction over the frames that wait; acks and news after its commit. */
+  const applyQueued = (): void => {
+    const group = queue.slice(0, FRAMES_PER_COMMIT_MAX);
+    queue = queue.slice(group.length);
+    const changes = createFrameChanges();
+    try {
+      db.transaction(() => {
+        for (const { origin, lane, seq, body } of group) {
+          frames.apply(origin, lane, seq, decodeFrame(body), options.now(), changes);
+        }
+      });
+    } catch (error) {
+      failures++;
+      options.log(`Cannot apply frames: ${errorMessage(error)}. Their agents will send them again.`);
+      for (const { connection } of group) connection.socket.terminate();
+      queue = queue.filter((frame) => !group.some(({ connection }) => connection === frame.connection));
+      return;
+    }
+    frameCount += group.length;
+    const newest = new Map<Connection, Map<Lane, number>>();
+    for (const { connection, lane, seq } of group) {
+      const lanes = newest.get(connection) ?? new Map<Lane, number>();
+      newest.set(connection, lanes.set(lane, seq));
+    }
+    for (const [connection, lanes] of newest) {
+      for (const [lane, seq] of lanes) send(connection, { type: "ack", lane, seq });
+    }
+    for (const alert of changes.alerts) hub.publish({ type: "alert", alert });
+    for (const { site, device, metrics, lastTsMs } of changes.devices.values()) {
+      hub.publish({ type: "series", site, device, metrics: [...metrics], lastTsMs });
+    }
+  };
+
+  const accept = (socket: WebSocket): void => {
+    const connection: Connection = { socket, origin: undefined, lastHeardMs: options.now() };
+    connections.add(connection);
+    socket.on("ping", () => (connection.lastHeardMs = options.now()));
+    socket.on("message", (data: Buffer) => {
+      try {
+        receive(connection, decodeAgentMessage(data));
+      } catch (error) {
+        options.log(`An agent's connection is closed: ${errorMessage(error)}`);
+        socket.terminate();
+      }
+    });
+    socket.on("error", () => socket.terminate());
+    socket.on("close", () => {
+      connections.delete(connection);
+      queue = queue.filter((frame) => frame.connection !== connection);
+      if (connection.origin) publishAgent(connection.origin.agent);
+    });
+  };
+
+  const watching = setInterval(() => {
+    for (const { socket, lastHeardMs } of connections) {
+      if (options.now() - lastHeardMs > SILENCE_MS_MAX) socket.terminate();
+    }
+  }, SILENCE_MS_MAX / 4);
+
+  return {
+    upgrade(request, socket, head) {
+      if (!hasToken(request, options.token)) {
+        socket.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        return;
+      }
+      server.handleUpgrade(request, socket, head, accept);
+    },
+    broadcast(version) {
+      for (const connection of connections) if (connection.origin) send(connection, { type: "thresholds", version });
+    },
+    reportIssued(day, revision) {
+      for (const connection of connections) if (connection.origin) send(connection, { type: "report", day, revision });
+      hub.publish({ type: "report", day, revision });
+    },
+    isConnected,
+    counters: () => ({ frames: frameCount, failures }),
+    async close() {
+      clearInterval(watching);
+      // What has arrived is applied; the rest the agents keep.
+      while (queue.length > 0) applyQueued();
+      for (const { socket } of connections) socket.close(1001);
+      const deadlineMs = options.now() + 1000;
+      while (connections.size > 0 && options.now() < deadlineMs) await new Promise((resolve) => setTimeout(resolve, 10));
+      for (const { socket } of connections) socket.terminate();
+      server.close();
+    },
+  };
+}
+
+function hasToken(request: IncomingMessage, token: string): boolean {
+  if (token === "") return true;
+  const given = Buffer.from(request.headers.authorization ?? "");
+  const wanted = Buffer.from(`Bearer ${token}`);
+  return given.length === wanted.length && timingSafeEqual(given, wanted);
+}

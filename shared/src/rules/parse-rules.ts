@@ -1,0 +1,75 @@
+import { CodedError } from "../errors.ts";
+import type { Band, BandRule } from "../model/thresholds.ts";
+import { GAP_MS_DEFAULT } from "../model/thresholds.ts";
+
+const LIMITS = ["warningLow", "warningHigh", "criticalLow", "criticalHigh"] as const;
+const DURATIONS = ["forMs", "gapMs", "intervalMs"] as const;
+
+/**
+ * Rules from a file a person wrote: `{"rules": [{"match": {"site", "device", "metric"}, "band": {…}}]}`. Absent matches
+ * are `*`; absent limits are none; forMs is 0, gapMs five minutes, intervalMs unknown when absent.
+ *
+ * Throws CodedError BAD_RULES naming every problem and where it is.
+ */
+export function parseBandRules(json: unknown): BandRule[] {
+  const problems: string[] = [];
+  const list = isRecord(json) ? json.rules : undefined;
+  if (!Array.isArray(list)) throw new CodedError("BAD_RULES", 'rules are written {"rules": [{"match": {}, "band": {}}]}.');
+  const rules = list.map((rule: unknown, index) => parseRule(rule, `rules[${index}]`, problems));
+  if (problems.length > 0) throw new CodedError("BAD_RULES", problems.join("; "));
+  return rules;
+}
+
+function parseRule(rule: unknown, where: string, problems: string[]): BandRule {
+  const record = isRecord(rule) ? rule : {};
+  if (!isRecord(rule)) problems.push(`${where} is not an object`);
+  const match = isRecord(record.match) ? record.match : {};
+  const pattern = (name: "site" | "device" | "metric"): string => {
+    const text = match[name] ?? "*";
+    if (typeof text === "string" && text !== "") return text;
+    problems.push(`${where}.match.${name} must be text such as "pump-*"`);
+    return "*";
+  };
+  return {
+    match: { site: pattern("site"), device: pattern("device"), metric: pattern("metric") },
+    band: parseBand(record.band, `${where}.band`, problems),
+  };
+}
+
+function parseBand(value: unknown, where: string, problems: string[]): Band {
+  const record = isRecord(value) ? value : {};
+  if (!isRecord(value)) problems.push(`${where} is missing`);
+  for (const key of Object.keys(record)) {
+    if (![...LIMITS, ...DURATIONS].some((name) => name === key)) problems.push(`${where}.${key} is not known`);
+  }
+  const limit = (name: (typeof LIMITS)[number]): number | null => {
+    const number = record[name] ?? null;
+    if (number === null || (typeof number === "number" && Number.isFinite(number))) return number;
+    problems.push(`${where}.${name} must be a number or null`);
+    return null;
+  };
+  const duration = <T>(name: (typeof DURATIONS)[number], absent: T): number | T => {
+    const number = record[name] ?? null;
+    if (number === null) return absent;
+    if (typeof number === "number" && number >= 0 && Number.isFinite(number)) return number;
+    problems.push(`${where}.${name} must be a number of milliseconds, 0 or more`);
+    return absent;
+  };
+  const band = {
+    warningLow: limit("warningLow"),
+    warningHigh: limit("warningHigh"),
+    criticalLow: limit("criticalLow"),
+    criticalHigh: limit("criticalHigh"),
+    forMs: duration("forMs", 0),
+    gapMs: duration("gapMs", GAP_MS_DEFAULT),
+    intervalMs: duration("intervalMs", null),
+  };
+  if ((band.warningLow ?? -Infinity) > (band.warningHigh ?? Infinity)) {
+    problems.push(`${where}: warningLow ${band.warningLow} is above warningHigh ${band.warningHigh}`);
+  }
+  return band;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

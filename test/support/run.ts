@@ -1,0 +1,178 @@
+import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { COUNTS_MARK } from "./counts.ts";
+import type { TestCounts } from "./counts.ts";
+
+/**
+ * The test runner: `node --import tsx --conditions=source test/support/run.ts [--slow] [--root FOLDER] [TEXT...]`.
+ *
+ * Each *.test.ts is a process of its own, two at a time; *.slow.test.ts run only with --slow, one at a time and last.
+ * TEXT: only files whose path holds one of these. The last line tells the true counts; exit 1 on any failure, and when
+ * nothing was found.
+ */
+
+interface FileResult extends TestCounts {
+  path: string;
+  durationMs: number;
+  output: string;
+}
+
+const FILES_AT_ONCE = 2;
+const FILE_TIMEOUT_MS = 150_000;
+const SLOW_FILE_TIMEOUT_MS = 30 * 60_000;
+const OUTPUT_CHARS_MAX = 1024 * 1024;
+const SLOWEST_SHOWN = 10;
+/** What `npm test` may take; beyond it a heavy test must become a slow one. */
+const BUDGET_MS = 180_000;
+
+const testFolder = join(dirname(fileURLToPath(import.meta.url)), "..");
+const groups = new Set<number>();
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { slow: { type: "boolean", default: false }, root: { type: "string", default: testFolder } },
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stopEverything);
+
+  const startMs = performance.now();
+  const files = findTests(values.root).filter(
+    (path) => positionals.length === 0 || positionals.some((text) => path.includes(text)),
+  );
+  const quick = files.filter((path) => !isSlow(path));
+  const slow = values.slow ? files.filter(isSlow) : [];
+  const results = [...(await runAll(values.root, quick, FILES_AT_ONCE)), ...(await runAll(values.root, slow, 1))];
+  printSummary(results, performance.now() - startMs, slow.length > 0);
+
+  const total = sum(results);
+  if (results.length === 0) console.log(`No test file matches ${positionals.join(" ") || "at all"}.`);
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+  process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+}
+
+function findTests(root: string): string[] {
+  return readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".test.ts") && !/(^|\/)(node_modules|dist)\//.test(path))
+    .toSorted();
+}
+
+function isSlow(path: string): boolean {
+  return path.endsWith(".slow.test.ts");
+}
+
+async function runAll(root: string, paths: readonly string[], atOnce: number): Promise<FileResult[]> {
+  const results: FileResult[] = [];
+  const queue = [...paths];
+  const worker = async (): Promise<void> => {
+    for (let path = queue.shift(); path !== undefined; path = queue.shift()) {
+      const result = await runFile(root, path);
+      printResult(result);
+      results.push(result);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  return results;
+}
+
+function runFile(root: string, path: string): Promise<FileResult> {
+  const startMs = performance.now();
+  const timeoutMs = isSlow(path) ? SLOW_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS;
+  // A process group of its own, so that whatever the file started can be ended with it.
+  const child = spawn(process.execPath, ["--import", "tsx", "--conditions=source", join(root, path)], {
+    cwd: join(testFolder, ".."),
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const group = child.pid ?? 0;
+  groups.add(group);
+  let output = "";
+  const collect = (text: string): void => {
+    output = (output + text).slice(-OUTPUT_CHARS_MAX);
+  };
+  child.stdout.setEncoding("utf8").on("data", collect);
+  child.stderr.setEncoding("utf8").on("data", collect);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    killGroup(group);
+  }, timeoutMs);
+
+  return new Promise((resolve) => {
+    // A grandchild that keeps our pipes open must not keep us waiting for "close".
+    child.once("exit", () => killGroup(group));
+    child.once("error", (error) => collect(`\nCould not start: ${error.message}\n`));
+    child.once("close", (code, signal) => {
+      clearTimeout(timer);
+      groups.delete(group);
+      const counts = readCounts(output) ?? { passed: 0, failed: 0, skipped: 0 };
+      const complete = readCounts(output) !== undefined;
+      if (timedOut) output += `\nThe file was not over after ${timeoutMs / 1000} s and was killed.\n`;
+      else if (!complete) output += `\nThe file ended without its counts (code ${code}, signal ${signal}).\n`;
+      // Anything but a clean end is a failure, even if every test passed.
+      if ((timedOut || !complete || code !== 0) && counts.failed === 0) counts.failed = 1;
+      resolve({ ...counts, path, output, durationMs: performance.now() - startMs });
+    });
+  });
+}
+
+/** The counts in the last line that carries the mark; undefined where the file never got to print it. */
+function readCounts(output: string): TestCounts | undefined {
+  const at = output.lastIndexOf(`\n${COUNTS_MARK}`);
+  if (at < 0) return undefined;
+  const line = output.slice(at + 1 + COUNTS_MARK.length).split("\n", 1)[0] ?? "";
+  return JSON.parse(line) as TestCounts;
+}
+
+function killGroup(group: number): void {
+  try {
+    if (group > 0) process.kill(-group, "SIGKILL");
+  } catch {
+    // Nobody is left in the group, which is as it should be.
+  }
+}
+
+function stopEverything(): void {
+  for (const group of groups) killGroup(group);
+  process.exit(1);
+}
+
+function printResult({ path, passed, failed, skipped, durationMs, output }: FileResult): void {
+  const word = failed > 0 ? "FAILED" : "ok    ";
+  const skips = skipped > 0 ? `, ${skipped} skipped` : "";
+  console.log(`${word} ${path}  ${passed} passed, ${failed} failed${skips}, ${seconds(durationMs)}`);
+  const lines = output.split("\n").filter((line) => !line.startsWith(COUNTS_MARK));
+  const shown = failed > 0 ? lines : lines.filter((line) => line.startsWith("SKIPPED ") || line.startsWith("ONLY "));
+  for (const line of shown) console.log(`    ${line}`);
+}
+
+function printSummary(results: readonly FileResult[], durationMs: number, withSlow: boolean): void {
+  const slowest = results.toSorted((a, b) => b.durationMs - a.durationMs).slice(0, SLOWEST_SHOWN);
+  console.log("\nSlowest files:");
+  for (const { path, durationMs: fileMs } of slowest) console.log(`  ${seconds(fileMs).padStart(8)}  ${path}`);
+  const budget = withSlow ? "" : ` of the ${seconds(BUDGET_MS)} npm test may take`;
+  console.log(`All files: ${seconds(durationMs)}${budget}${!withSlow && durationMs > BUDGET_MS ? ": TOO LONG" : ""}`);
+  const failed = results.filter((result) => result.failed > 0);
+  if (failed.length > 0)
+    console.log(`\nFailed: ${failed.map(({ path }) => relative(".", join("test", path))).join(", ")}`);
+  console.log("");
+}
+
+function seconds(durationMs: number): string {
+  return `${(durationMs / 1000).toFixed(1)} s`;
+}
+
+function sum(results: readonly TestCounts[]): TestCounts {
+  const total: TestCounts = { passed: 0, failed: 0, skipped: 0 };
+  for (const { passed, failed, skipped } of results) {
+    total.passed += passed;
+    total.failed += failed;
+    total.skipped += skipped;
+  }
+  return total;
+}
+
+await main();
