@@ -118,7 +118,7 @@ function opensFunction(line: string): boolean {
   return (
     line.endsWith("=> {") ||
     /\bfunction\b/.test(line) ||
-    /^\s*(?:[\w#*]+ ?)*(?:<.*>)?\(.*\)[^=]*\{$/.test(line) ||
+    /^\s*[\w#* ]*(?:<.*>)?\(.*\)[^=]*\{$/.test(line) ||
     /^\s*\)[^=]*\{$/.test(line)
   );
 }

@@ -27,6 +27,11 @@ interface RuleCase {
 }
 
 const lines = (count: number): string => "  x();\n".repeat(count);
+// Put together here, so that this file obeys the rules it tests.
+const ONLY = [".", "only"].join("");
+const UNFINISHED = ["TO", "DO"].join("");
+const HOME = ["", "home", "somebody"].join("/");
+const REGISTRY = ["regis", "try"].join("");
 const wrapper = `import { suite } from "../support/suite.ts";\n`;
 
 const CASES: Readonly<Record<string, RuleCase>> = {
@@ -35,7 +40,7 @@ const CASES: Readonly<Record<string, RuleCase>> = {
     breaks: [
       ["test/a/b.test.ts", `import { test } from "uvu";\n`],
       ["test/a/b.test.ts", `import { readFileSync } from "node:fs";\n`],
-      ["test/a/b.test.ts", `${wrapper}test.${"only"}("x", () => {});\n`],
+      ["test/a/b.test.ts", `${wrapper}test${ONLY}("x", () => {});\n`],
     ],
     obeys: [["test/a/b.test.ts", `${wrapper}import * as assert from "uvu/assert";\n`]],
   },
@@ -99,15 +104,15 @@ const CASES: Readonly<Record<string, RuleCase>> = {
   },
   "nothing is unfinished": {
     rule: nothingIsUnfinished,
-    breaks: [["README.md", `${"TO"}${"DO"}: write it\n`]],
+    breaks: [["README.md", `${UNFINISHED}: write it\n`]],
     obeys: [["README.md", "All done.\n"]],
   },
   "no machine is named": {
     rule: noMachineIsNamed,
     breaks: [
-      ["docs/a.md", `see ${"/root"}/x/y\n`],
-      ["agent/src/a.ts", `const file = "${"/home"}/somebody/x";\n`],
-      ["test/a.ts", `const host = "https://${"registry"}.example.org";\n`],
+      ["docs/a.md", `see ${HOME}/x/y\n`],
+      ["agent/src/a.ts", `const file = "${HOME}/x";\n`],
+      ["test/a.ts", `const host = "https://${REGISTRY}.example.org";\n`],
     ],
     obeys: [["docs/a.md", "The root folder / data in /var/lib/weir/\n"]],
   },

@@ -256,7 +256,7 @@ export class Pipeline implements Ingest {
   }
 
   #schedule(): void {
-    this.#timer ??= setTimeout(() => this.commit(), this.#options.commitIntervalMs);
+    this.#timer ??= setTimeout(() => this.commit(), this.#options.commitIntervalMs).unref();
   }
 
   /** Admits and folds the block being built; returns its log entry, or nothing when all of it was known. */
@@ -345,7 +345,7 @@ export class Pipeline implements Ingest {
       this.#store.commit(stuck.batch);
     } catch {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.commit(), Math.max(1000, this.#options.commitIntervalMs));
+      this.#timer = setTimeout(() => this.commit(), Math.max(1000, this.#options.commitIntervalMs)).unref();
       return false;
     }
     this.#stuck = undefined;

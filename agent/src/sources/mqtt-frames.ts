@@ -55,6 +55,8 @@ export class FrameReader {
   /** Bytes still to come of a frame that is passed over. */
   #skipLeft = 0;
   #faulty = false;
+  /** Whether the handler stopped reading after the frame that #readPartial completed. */
+  #stopped = false;
   /** Out-values of #measure: bytes of the fixed header, and of the part of the frame to be handed over. */
   #headerBytes = 0;
   #neededBytes = 0;
@@ -104,8 +106,6 @@ export class FrameReader {
     this.#faulty = true;
     this.#dropPartial();
   }
-
-  #stopped = false;
 
   /** Completes the incomplete frame as far as chunk goes; returns the position after what it took. */
   #readPartial(chunk: Buffer, from: number): number {

@@ -4,6 +4,10 @@
  * A source hands every message to Ingest.accept as it arrives. Acknowledgements wait: the group commit is synchronous,
  * so when it calls committed() everything accepted before is on disk, and the source acknowledges all of it, in the
  * order of receipt.
+ *
+ * Every accept and every refuse is followed by a committed() sooner or later, also where no reading came of it: senders
+ * wait for their acknowledgements, and a source that was told to stop reading waits for nothing else. committed() is
+ * never called from within accept or refuse.
  */
 
 /** The consumer of messages. */
@@ -32,6 +36,12 @@ export interface Source {
   close(): Promise<void>;
   /** Counters for metrics and status. */
   status(): SourceStatus;
+}
+
+/** Who can tell subscribers on the spot, such as an operator panel or a stack light. */
+export interface LocalPublisher {
+  /** Delivers to those subscribed, QoS 0, nothing kept. topic: below weir/, no wildcards. Slow readers miss it. */
+  publishLocal(topic: string, payload: string | Uint8Array): void;
 }
 
 export interface SourceStatus {

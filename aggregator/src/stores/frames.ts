@@ -125,13 +125,10 @@ export class FrameStore {
       if (!series) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
       applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace);
       this.#db.run(
-        `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, ?1), ?1),
-           last_value = CASE WHEN coalesce(last_ts_ms, ?2) <= ?2 THEN ?3 ELSE last_value END,
-           last_ts_ms = max(coalesce(last_ts_ms, ?2), ?2) WHERE id = ?4`,
-        partial.firstTsMs,
-        partial.lastTsMs,
-        partial.lastValue,
-        series.id,
+        `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, @first), @first),
+           last_value = CASE WHEN coalesce(last_ts_ms, @last) <= @last THEN @value ELSE last_value END,
+           last_ts_ms = max(coalesce(last_ts_ms, @last), @last) WHERE id = @id`,
+        { first: partial.firstTsMs, last: partial.lastTsMs, value: partial.lastValue, id: series.id },
       );
       if (this.#queueForInflux) {
         this.#db.run(

@@ -85,6 +85,11 @@ function start(): void {
   // A failed count shows as the connection's state already.
   const refreshBadge = (): void => void badge.refresh().catch(() => {});
   addEventListener("hashchange", () => route(false));
+  // The address's hash names the page, so the skip link must not change it.
+  document.querySelector(".skip")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("main").focus();
+  });
   route(true);
   connectLive({
     onState(state) {

@@ -1,0 +1,158 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { Sections, Values } from "@weir/shared/config/settings";
+import type { Alert } from "@weir/shared/model/alert";
+import { createDecoder } from "./decode/create-decoder.ts";
+import type { TopicMapping } from "./decode/decoder.ts";
+import { Pipeline } from "./pipeline/pipeline.ts";
+import type { agentSections, agentSettings } from "./settings.ts";
+import { createSources } from "./sources/create-sources.ts";
+import type { LocalPublisher, Source } from "./sources/source.ts";
+import { Store } from "./store/store.ts";
+import type { Uplink } from "./uplink.ts";
+import { createUplink } from "./uplink.ts";
+import { SOFTWARE_VERSION } from "./version.ts";
+
+export type AgentSettings = Values<typeof agentSettings>;
+export type AgentSections = Sections<typeof agentSections>;
+
+/** Waits at the end for the aggregator to acknowledge the outbox, at most, ms; what is left waits in the data file. */
+const UPLINK_DRAIN_MS = 5_000;
+
+/** The agent's name: as set, else the host's. */
+export function agentName(settings: AgentSettings): string {
+  return settings["agent.id"] || hostname();
+}
+
+/** The agent's one file. */
+export function dataFile(settings: AgentSettings): string {
+  return join(settings["data.dir"], "agent.db");
+}
+
+export interface RunningAgent {
+  /** What a person may want to know: where devices connect, where alerts go. */
+  readonly notes: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * The composition root: store, pipeline, uplink and, last, the sources that feed them; closed the other way round.
+ * log: a line for a person. Throws CodedErrors of the parts.
+ */
+export async function runAgent(
+  settings: AgentSettings,
+  sections: AgentSections,
+  log: (line: string) => void,
+): Promise<RunningAgent> {
+  const now = Date.now;
+  const store = new Store(dataFile(settings), { readonly: false });
+  const decode = createDecoder(topicMappings(sections), { payloadBytesMax: settings["listen.payload_bytes_max"] });
+  let sources: readonly Source[] = [];
+  let local: LocalPublisher | undefined;
+  let uplink: Uplink | undefined;
+  const pipeline = new Pipeline(store, decode, pipelineOptions(settings), {
+    now,
+    committed() {
+      for (const source of sources) source.committed();
+      uplink?.wake();
+    },
+    alerts: (alerts) => {
+      if (local) publishAlerts(local, alerts);
+    },
+    warn: log,
+  });
+  store.setMeta("agent", agentName(settings));
+  if (settings["uplink.url"] !== "") {
+    uplink = openUplink(settings, store, pipeline, log);
+  }
+  const built = createSources(pipeline, settings, sections, agentName(settings), log);
+  sources = built.sources;
+  local = built.local;
+  try {
+    for (const source of sources) await source.start();
+  } catch (error) {
+    for (const source of sources) await source.close();
+    await uplink?.close(0);
+    store.close();
+    throw error;
+  }
+  const checkpoints = setInterval(() => pipeline.checkpoint(), settings["checkpoint.interval"]);
+  const ticks = setInterval(() => pipeline.tick(), settings["tick.interval"]);
+  pipeline.tick();
+  return {
+    notes: built.notes(),
+    async close() {
+      clearInterval(checkpoints);
+      clearInterval(ticks);
+      for (const source of sources) source.stop();
+      // The last checkpoint commits what was accepted, which acknowledges it, and sends the last windows.
+      pipeline.close();
+      for (const source of sources) await source.close();
+      await uplink?.close(UPLINK_DRAIN_MS);
+      store.close();
+    },
+  };
+}
+
+function openUplink(settings: AgentSettings, store: Store, pipeline: Pipeline, log: (line: string) => void): Uplink {
+  return createUplink(
+    store,
+    {
+      thresholds: (version) => pipeline.addThresholds(version),
+      thresholdVersions: () => pipeline.thresholdVersions,
+      timezone: (timezone) => store.setMeta("timezone", timezone),
+      reportIssued: (day, revision) => store.setMeta(`report ${day}`, revision),
+      seriesNames: (fromIndex) => pipeline.seriesNames(fromIndex),
+      status: () => {
+        const { received: _, ...ledger } = pipeline.ledger;
+        return { series: pipeline.series, readings: pipeline.readings, ledger };
+      },
+      log,
+    },
+    Math.random,
+    {
+      url: settings["uplink.url"],
+      token: settings["uplink.token"],
+      agent: agentName(settings),
+      incarnation: store.incarnation,
+      software: SOFTWARE_VERSION,
+      windowBytes: settings["uplink.window_bytes"],
+    },
+  );
+}
+
+function pipelineOptions(settings: AgentSettings): ConstructorParameters<typeof Pipeline>[2] {
+  return {
+    commitIntervalMs: settings["ingest.commit_interval"],
+    windowMs: settings["window.length"],
+    seriesMax: settings["ingest.series_max"],
+    aheadMaxMs: settings["time.ahead_max"],
+    floorMs: Date.parse(settings["time.floor"]),
+    deadLetterPayloadBytesMax: settings["dead_letters.payload_bytes_max"],
+    deadLetterCountMax: settings["dead_letters.count_max"],
+    outboxBytesMax: settings["outbox.bytes_max"],
+    logBytesMax: settings["log.bytes_max"],
+    logAgeMaxMs: settings["log.age_max"],
+  };
+}
+
+/** The [[topic]] sections; without any, the usual template with every default. */
+export function topicMappings(sections: AgentSections): TopicMapping[] {
+  const usual = { template: "sensors/{site}/{device}/{metric}", format: "auto", time_unit: "auto" } as const;
+  const given = sections.topic.length > 0 ? sections.topic : [{ ...usual, site: "default", device: "", metric: "" }];
+  return given.map(({ template, format, time_unit: timeUnit, site, device, metric }) => ({
+    template,
+    format: format as TopicMapping["format"],
+    timeUnit: timeUnit as TopicMapping["timeUnit"],
+    site,
+    device,
+    metric,
+  }));
+}
+
+/** Local alerts for an operator panel or a stack light: weir/alerts/{site}/{device}/{metric}, JSON. */
+function publishAlerts(local: LocalPublisher, alerts: readonly Alert[]): void {
+  for (const alert of alerts) {
+    local.publishLocal(`weir/alerts/${alert.site}/${alert.device}/${alert.metric}`, JSON.stringify(alert));
+  }
+}

@@ -1,0 +1,305 @@
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { assert, CodedError, errorMessage } from "@weir/shared/errors";
+import { ListenConnection } from "./listen-connection.ts";
+import type { ListenCounters, ListenHub } from "./listen-hub.ts";
+import { publishQos0 } from "./mqtt-control.ts";
+import { createPasswordCheck, parsePasswordFile, type PasswordCheck } from "./passwords.ts";
+import type { Ingest, LocalPublisher, Source, SourceStatus } from "./source.ts";
+import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
+import { createTopicNames } from "./topic-names.ts";
+import { isLocalFilter } from "./topic-filter.ts";
+
+/** Bytes of a refused message that are shown to Ingest.refuse, at most. */
+export const REFUSED_HEAD_BYTES = 4096;
+/** Room in a PUBLISH beside its payload: header, the longest topic, and as much again for properties. */
+export const PUBLISH_OVERHEAD_BYTES: number = 128 * 1024;
+/** How often silence is looked for, ms. */
+const TICK_MS = 500;
+/** Connections not accepted yet that the system may queue. */
+const BACKLOG = 511;
+
+export interface ListenOptions {
+  /** For the ledger and metrics; default "listen". */
+  readonly name?: string;
+  readonly host: string;
+  /** 0: any free one; see address(). */
+  readonly port: number;
+  /** Lets clients in that bring no user name. */
+  readonly anonymous: boolean;
+  /** Path of `user:scrypt$salt$hash` lines; absent or "": no user is known, and names are not looked at. */
+  readonly passwordFile?: string;
+  /** cert and key: speak TLS. ca: clients must show a certificate of these authorities, which lets them in. */
+  readonly tls?: TlsFiles;
+  /** Connections at once; more are closed at once and counted. Default 10,000. */
+  readonly connectionsMax?: number;
+  /** A PUBLISH with a longer payload is passed over, refused and acknowledged. Default 256 KiB. */
+  readonly payloadBytesMax?: number;
+  /** A PUBLISH longer than this ends its connection. Default 16 MiB, at least the above. */
+  readonly skipBytesMax?: number;
+  /** Bytes in incomplete frames of all connections together; beyond, the connection that asks is ended. Default 64 MiB. */
+  readonly partialBytesMax?: number;
+  /** Bytes written and not yet read by one client; beyond, it is not read from, and gets no alerts. Default 1 MiB. */
+  readonly writeBytesMax?: number;
+  /** QoS 1 and 2 messages that one MQTT 5 client may have unacknowledged. Default 65,535. */
+  readonly receiveMaximum?: number;
+  /** Topic aliases of one connection (MQTT 5). Default 32. */
+  readonly topicAliasMax?: number;
+  /** A connection that has not sent CONNECT after this is given up, ms. Default 10 s. */
+  readonly connectTimeoutMs?: number;
+  /** Makes the id of a client that brings none. */
+  readonly newClientId?: () => string;
+}
+
+/** The agent's own MQTT endpoint. */
+export interface ListenSource extends Source, LocalPublisher {
+  /** Where it listens, after start(). */
+  address(): { readonly host: string; readonly port: number };
+  status(): SourceStatus & { readonly counters: Readonly<ListenCounters> };
+}
+
+/**
+ * Makes the endpoint: MQTT 3.1.1 (3.1 as well) and 5. Sessions end with their connection and retained messages are not
+ * kept: a message is either durable in the agent or still the client's. Throws on start() CodedError PASSWORD_FILE,
+ * TLS_FILES, LISTEN_FAILED.
+ */
+export function createListenSource(ingest: Ingest, options: ListenOptions): ListenSource {
+  const name = options.name ?? "listen";
+  const hub = new Hub(ingest, name, options);
+  let server: Server | null = null;
+  let ticking: NodeJS.Timeout | null = null;
+
+  return {
+    name,
+    async start() {
+      hub.checkPassword = readPasswords(options);
+      server = await openServer(hub, options);
+      ticking = setInterval(() => hub.advanceTick(), TICK_MS);
+      ticking.unref();
+    },
+    committed: () => hub.committed(),
+    stop() {
+      hub.stop();
+      server?.close();
+    },
+    async close() {
+      hub.stop();
+      if (ticking) clearInterval(ticking);
+      const opened = server;
+      server = null;
+      if (!opened) return;
+      // close() calls back when the last connection has gone, which those that linger do within LINGER_MS.
+      const closed = new Promise<void>((resolve) => opened.close(() => resolve()));
+      hub.endConnections();
+      await closed;
+    },
+    address() {
+      const address = server?.address() as AddressInfo | null | undefined;
+      assert(address != null, `${name}: address() before start()`);
+      return { host: address.address, port: address.port };
+    },
+    publishLocal: (topic, payload) => hub.publishLocal(topic, payload),
+    status: () => ({
+      name,
+      connected: server?.listening ?? false,
+      connections: hub.connections.size,
+      messages: hub.counters.messages,
+      bytes: hub.counters.bytes,
+      unacknowledged: hub.unacknowledged,
+      lastError: hub.lastError,
+      counters: hub.counters,
+    }),
+  };
+}
+
+/** What the connections share; see ListenHub. */
+class Hub implements ListenHub {
+  readonly #ingest: Ingest;
+  readonly #name: string;
+  readonly #anonymous: boolean;
+  readonly #connectTimeoutTicks: number;
+  readonly #clients = new Map<string, ListenConnection>();
+  readonly #newClientId: () => string;
+  readonly #certificatesAdmit: boolean;
+  readonly limits: ListenHub["limits"];
+  readonly partialBudget: ListenHub["partialBudget"];
+  readonly topicNames: ListenHub["topicNames"] = createTopicNames();
+  readonly tickMs = TICK_MS;
+  readonly connections = new Set<ListenConnection>();
+  readonly counters: ListenCounters = {
+    messages: 0,
+    bytes: 0,
+    connectionsRefused: 0,
+    loginsRefused: 0,
+    takeOvers: 0,
+    timeouts: 0,
+    overBudget: 0,
+    writeStalls: 0,
+    localDropped: 0,
+  };
+  checkPassword: PasswordCheck | null = null;
+  waiting: ListenConnection[] = [];
+  unacknowledged = 0;
+  acceptedCount = 0;
+  committedCount = 0;
+  tick = 0;
+  paused = false;
+  lastError: string | null = null;
+  #stopped = false;
+
+  constructor(ingest: Ingest, name: string, options: ListenOptions) {
+    this.#ingest = ingest;
+    this.#name = name;
+    this.#anonymous = options.anonymous;
+    this.#certificatesAdmit = Boolean(options.tls?.ca);
+    this.#connectTimeoutTicks = Math.ceil((options.connectTimeoutMs ?? 10_000) / TICK_MS);
+    this.#newClientId = options.newClientId ?? (() => `weir-${randomUUID()}`);
+    const packetBytesMax = (options.payloadBytesMax ?? 256 * 1024) + PUBLISH_OVERHEAD_BYTES;
+    this.limits = {
+      frameBytesMax: packetBytesMax,
+      packetBytesMax,
+      skipBytesMax: Math.max(packetBytesMax, options.skipBytesMax ?? 16 * 1024 * 1024),
+      writeBytesMax: options.writeBytesMax ?? 1024 * 1024,
+      receiveMaximum: options.receiveMaximum ?? 65_535,
+      topicAliasMax: options.topicAliasMax ?? 32,
+    };
+    this.partialBudget = { bytes: 0, bytesMax: options.partialBytesMax ?? 64 * 1024 * 1024 };
+  }
+
+  accept(connection: ListenConnection, topic: string, payload: Uint8Array): void {
+    // Only the wills of those that the end of the program has cut off come here then.
+    if (this.#stopped) return;
+    this.counters.messages++;
+    this.acceptedCount++;
+    if (!this.#ingest.accept(this.#name, topic, payload)) this.#pause(connection);
+  }
+
+  refuse(reason: Parameters<Ingest["refuse"]>[1], topic: string, head: Uint8Array): void {
+    this.counters.messages++;
+    this.acceptedCount++;
+    this.#ingest.refuse(this.#name, reason, topic, head);
+  }
+
+  headOf(bytes: Buffer, start: number, end: number): Buffer {
+    return bytes.subarray(start, Math.min(end, start + REFUSED_HEAD_BYTES));
+  }
+
+  committed(): void {
+    this.committedCount = this.acceptedCount;
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const connection of waiting) connection.flushAcks();
+    if (this.#stopped || !this.paused) return;
+    this.paused = false;
+    for (const connection of this.connections) {
+      connection.resume();
+      if (this.paused) return;
+    }
+  }
+
+  advanceTick(): void {
+    this.tick++;
+    // Nobody's silence counts while it is we who do not listen; resume() starts the count again.
+    if (this.paused) return;
+    for (const connection of this.connections) connection.checkSilence(this.#connectTimeoutTicks);
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.paused = true;
+    for (const connection of this.connections) connection.pause();
+  }
+
+  endConnections(): void {
+    for (const connection of this.connections) connection.shutDown();
+  }
+
+  publishLocal(topic: string, payload: string | Uint8Array): void {
+    assert(isLocalFilter(topic) && !/[+#]/.test(topic), `publishLocal wants a topic below weir/, not ${topic}`);
+    const encoded: Array<Buffer | undefined> = [];
+    const bytes = Buffer.from(payload);
+    const encode = (version: number): Buffer => (encoded[version] ??= publishQos0(version, topic, bytes));
+    for (const connection of this.connections) connection.deliver(topic, encode);
+  }
+
+  admits(username: string | undefined, password: Uint8Array | undefined): boolean | Promise<boolean> {
+    if (username === undefined) return this.#anonymous || this.#certificatesAdmit;
+    if (this.checkPassword === null) return this.#anonymous || this.#certificatesAdmit;
+    return this.checkPassword(username, password ?? new Uint8Array(0));
+  }
+
+  newClientId(): string {
+    return this.#newClientId();
+  }
+
+  take(socket: Socket): void {
+    this.connections.add(new ListenConnection(socket, this));
+  }
+
+  opened(connection: ListenConnection): void {
+    const earlier = this.#clients.get(connection.clientId);
+    this.#clients.set(connection.clientId, connection);
+    if (!earlier) return;
+    this.counters.takeOvers++;
+    earlier.yieldTo();
+  }
+
+  left(connection: ListenConnection): void {
+    if (this.#clients.get(connection.clientId) === connection) this.#clients.delete(connection.clientId);
+  }
+
+  gone(connection: ListenConnection): void {
+    this.connections.delete(connection);
+  }
+
+  noteError(error: unknown): void {
+    this.lastError = errorMessage(error);
+  }
+
+  #pause(by: ListenConnection): void {
+    this.paused = true;
+    for (const connection of this.connections) connection.pause();
+    // To the end of the line, so that after the commit the others are read before the one that filled the block.
+    if (this.connections.delete(by)) this.connections.add(by);
+  }
+}
+
+function readPasswords(options: ListenOptions): PasswordCheck | null {
+  if (!options.passwordFile) return null;
+  let text: string;
+  try {
+    text = readFileSync(options.passwordFile, "utf8");
+  } catch (error) {
+    throw new CodedError("PASSWORD_FILE", `The password file cannot be read: ${errorMessage(error)}`, { cause: error });
+  }
+  return createPasswordCheck(parsePasswordFile(options.passwordFile, text));
+}
+
+async function openServer(hub: Hub, options: ListenOptions): Promise<Server> {
+  const { ca, cert, key } = readTlsFiles("The MQTT endpoint", options.tls ?? {});
+  let server: Server;
+  if (cert && key) {
+    const clients = ca ? { ca, requestCert: true, rejectUnauthorized: true } : {};
+    const handshakeTimeout = options.connectTimeoutMs ?? 10_000;
+    server = createTlsServer({ cert, key, handshakeTimeout, ...clients }, (socket) => hub.take(socket));
+    server.on("tlsClientError", (error: Error) => hub.noteError(error));
+  } else {
+    if (ca) throw new CodedError("TLS_FILES", "The MQTT endpoint has TLS authorities but no certificate and key.");
+    server = createServer((socket) => hub.take(socket));
+  }
+  server.maxConnections = options.connectionsMax ?? 10_000;
+  server.on("drop", () => hub.counters.connectionsRefused++);
+  server.listen({ host: options.host, port: options.port, backlog: BACKLOG });
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    const message = `The MQTT endpoint cannot listen on ${options.host}:${options.port}: ${errorMessage(error)}`;
+    throw new CodedError("LISTEN_FAILED", message, { cause: error });
+  }
+  server.on("error", (error) => hub.noteError(error));
+  return server;
+}
