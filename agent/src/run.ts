@@ -1,20 +1,16 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Sections, Values } from "@weir/shared/config/settings";
 import type { Alert } from "@weir/shared/model/alert";
 import { createDecoder } from "./decode/create-decoder.ts";
-import type { TopicMapping } from "./decode/decoder.ts";
+import { topicMappings } from "./decode/topic-mappings.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
-import type { agentSections, agentSettings } from "./settings.ts";
+import type { AgentSections, AgentSettings } from "./settings.ts";
 import { createSources } from "./sources/create-sources.ts";
 import type { LocalPublisher, Source } from "./sources/source.ts";
 import { Store } from "./store/store.ts";
 import type { Uplink } from "./uplink.ts";
 import { createUplink } from "./uplink.ts";
 import { SOFTWARE_VERSION } from "./version.ts";
-
-export type AgentSettings = Values<typeof agentSettings>;
-export type AgentSections = Sections<typeof agentSections>;
 
 /** Waits at the end for the aggregator to acknowledge the outbox, at most, ms; what is left waits in the data file. */
 const UPLINK_DRAIN_MS = 5_000;
@@ -65,7 +61,7 @@ export async function runAgent(
   if (settings["uplink.url"] !== "") {
     uplink = openUplink(settings, store, pipeline, log);
   }
-  const built = createSources(pipeline, settings, sections, agentName(settings), log);
+  const built = createSources(pipeline, settings, sections, agentName(settings));
   sources = built.sources;
   local = built.local;
   try {
@@ -134,20 +130,6 @@ function pipelineOptions(settings: AgentSettings): ConstructorParameters<typeof 
     logBytesMax: settings["log.bytes_max"],
     logAgeMaxMs: settings["log.age_max"],
   };
-}
-
-/** The [[topic]] sections; without any, the usual template with every default. */
-export function topicMappings(sections: AgentSections): TopicMapping[] {
-  const usual = { template: "sensors/{site}/{device}/{metric}", format: "auto", time_unit: "auto" } as const;
-  const given = sections.topic.length > 0 ? sections.topic : [{ ...usual, site: "default", device: "", metric: "" }];
-  return given.map(({ template, format, time_unit: timeUnit, site, device, metric }) => ({
-    template,
-    format: format as TopicMapping["format"],
-    timeUnit: timeUnit as TopicMapping["timeUnit"],
-    site,
-    device,
-    metric,
-  }));
 }
 
 /** Local alerts for an operator panel or a stack light: weir/alerts/{site}/{device}/{metric}, JSON. */

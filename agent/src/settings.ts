@@ -1,3 +1,5 @@
+import type { Sections, Values } from "@weir/shared/config/settings";
+
 /** Prefix of the agent's environment variables. */
 export const agentEnvPrefix = "WEIR_AGENT_";
 
@@ -155,3 +157,9 @@ export const agentSections = {
     metric: { type: "string", default: "", doc: "Metric, where neither template nor payload has one." },
   },
 } as const;
+
+/** The agent's settings as loaded: durations in ms, sizes in bytes. */
+export type AgentSettings = Values<typeof agentSettings>;
+
+/** The repeated sections as loaded. */
+export type AgentSections = Sections<typeof agentSections>;

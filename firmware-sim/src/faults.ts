@@ -3,6 +3,7 @@ import { hashCounter, hashText, uniform } from "./random.ts";
 /** Every kind of fault, in the order that the first fault of a run prefers. See faultyValue for what each does. */
 export const FAULT_KINDS = ["spike", "drift", "stuck", "dropout"] as const;
 
+/** One of FAULT_KINDS. */
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /**

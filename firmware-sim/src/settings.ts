@@ -157,6 +157,7 @@ export const simSettings = {
 /** Names of settings and environment variables begin with this. */
 export const simEnvPrefix = "WEIR_SIM_";
 
+/** The settings of weir-sim as loaded: durations in milliseconds, sizes in bytes. */
 export type SimSettings = Values<typeof simSettings>;
 
 /** Readings a second of one series, at most: below it, no two readings of a series share a millisecond. */

@@ -62,7 +62,14 @@ const PIPELINE_DEFAULTS: PipelineOptions = {
   logAgeMaxMs: 365 * 86_400_000,
 };
 
-const MAPPING = { template: "s/{site}/{device}/{metric}", format: "auto", timeUnit: "ms", site: "", device: "", metric: "" } as const;
+const MAPPING = {
+  template: "s/{site}/{device}/{metric}",
+  format: "auto",
+  timeUnit: "ms",
+  site: "",
+  device: "",
+  metric: "",
+} as const;
 const AGENT = "agent-1";
 
 /** Makes a plant in a folder. Nothing runs by itself: commits, checkpoints and ticks are the test's calls. */

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { atEnd } from "./at-end.ts";
+import { onExit } from "./on-exit.ts";
 import { repositoryRoot } from "./repository.ts";
 
 /** How a process ended: one of the two is null. */
@@ -165,8 +166,7 @@ function observe(child: ChildProcess, commandLine: string): TestProcess {
 function watchExit(): void {
   if (watchingExit) return;
   watchingExit = true;
-  process.on("exit", () => {
+  onExit(() => {
     for (const child of running) child.kill("SIGKILL");
   });
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
 }

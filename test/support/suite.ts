@@ -226,7 +226,10 @@ function asError(thrown: unknown): Error {
 function forUvu(error: Error): Error {
   if (error.name === "Assertion" || error.name.startsWith("AssertionError")) return error;
   const plain = new Error(error.message);
-  plain.stack = error.stack ?? error.message;
+  // uvu takes the first line of the stack for the message, and a message may have more of them.
+  const stack = error.stack ?? "";
+  const at = stack.indexOf(error.message);
+  plain.stack = at < 0 ? `Error\n${stack}` : `Error${stack.slice(at + error.message.length)}`;
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
     plain.stack += `\n  caused by ${cause.stack ?? cause.message}`;
   }

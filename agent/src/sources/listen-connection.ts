@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { IConnectPacket, ISubscribePacket, IUnsubscribePacket } from "mqtt-packet";
 import type { ListenHub } from "./listen-hub.ts";
+import { AckBuffer, ackBytes, PUBACK, PUBCOMP, PUBREC } from "./mqtt-acks.ts";
 import {
   connackAcceptance,
   connackRefusal,
@@ -26,14 +27,7 @@ export const LINGER_MS = 1_000;
 const TYPE = { connect: 1, publish: 3, puback: 4, pubrec: 5, pubrel: 6, pubcomp: 7, subscribe: 8, unsubscribe: 10 } as const;
 const TYPE_PINGREQ = 12;
 const TYPE_DISCONNECT = 14;
-const PUBACK = 0x40;
-const PUBREC = 0x50;
-const PUBCOMP = 0x70;
 const PINGRESP: Buffer = Buffer.from([0xd0, 0]);
-const ACK_BYTES = 4;
-const ACKS_FIRST = 64;
-/** A longer buffer for acknowledgements is given back after use. */
-const ACKS_KEPT_BYTES = 16 * 1024;
 /** DISCONNECT reason of a client that wants its will published all the same. */
 const DISCONNECT_WITH_WILL = 0x04;
 
@@ -68,9 +62,7 @@ export class ListenConnection implements FrameHandler {
   /** Ticks without a packet after which the client is given up; 0: never. */
   #patienceTicks = 0;
   #heardTick: number;
-  /** Acknowledgements that wait for the next commit, as they will be written. */
-  #acks: Buffer | null = null;
-  #ackCount = 0;
+  readonly #acks: AckBuffer = new AckBuffer();
   /** QoS 2: packet ids between PUBLISH and PUBREL, with the hub's count of accepted messages when it came. */
   #inFlight: Map<number, number> | null = null;
   #aliases: string[] | null = null;
@@ -114,13 +106,10 @@ export class ListenConnection implements FrameHandler {
 
   /** Writes the acknowledgements that waited for the commit, in one write. */
   flushAcks(): void {
-    const count = this.#ackCount;
-    if (count === 0 || this.#acks === null) return;
+    const count = this.#acks.count;
+    if (count === 0) return;
     this.#hub.unacknowledged -= count;
-    this.#ackCount = 0;
-    // A copy, for the socket keeps what it cannot write at once.
-    this.#write(Buffer.from(this.#acks.subarray(0, count * ACK_BYTES)));
-    if (this.#acks.length > ACKS_KEPT_BYTES) this.#acks = null;
+    this.#write(this.#acks.take());
     if (count >= WAITING_ACKS_MAX) this.resume();
   }
 
@@ -182,7 +171,7 @@ export class ListenConnection implements FrameHandler {
 
   #readable(): boolean {
     const mayRead = this.#state === "open" || this.#state === "greeting";
-    return mayRead && !this.#hub.paused && !this.#writeStalled && this.#ackCount < WAITING_ACKS_MAX;
+    return mayRead && !this.#hub.paused && !this.#writeStalled && this.#acks.count < WAITING_ACKS_MAX;
   }
 
   frame(bytes: Buffer, start: number, bodyStart: number, end: number): boolean {
@@ -285,8 +274,8 @@ export class ListenConnection implements FrameHandler {
     const acceptedAt = this.#inFlight?.get(packetId);
     if (acceptedAt === undefined) return false;
     if (acceptedAt > this.#hub.committedCount) return true;
-    if (this.#ackCount > 0) this.#holdAck(PUBREC, packetId);
-    else this.#write(Buffer.from([PUBREC, 2, packetId >> 8, packetId & 0xff]));
+    if (this.#acks.count > 0) this.#holdAck(PUBREC, packetId);
+    else this.#write(ackBytes(PUBREC, packetId));
     return true;
   }
 
@@ -294,32 +283,17 @@ export class ListenConnection implements FrameHandler {
     if (this.#state === "closed") return;
     if (qos === 2) (this.#inFlight ??= new Map()).set(packetId, this.#hub.acceptedCount);
     this.#holdAck(qos === 2 ? PUBREC : PUBACK, packetId);
-    const unacknowledged = this.#ackCount + (this.#inFlight?.size ?? 0);
-    if (this.#version === 5 && unacknowledged > this.#hub.limits.receiveMaximum) {
-      // A PUBREC that waits is in both counts; only a client at the limit is counted exactly.
-      if (this.#exactUnacknowledged() > this.#hub.limits.receiveMaximum) this.#end(REASON.receiveMaximumExceeded, true);
-    }
-  }
-
-  #exactUnacknowledged(): number {
-    let pubacks = 0;
-    for (let i = 0; i < this.#ackCount; i++) if (this.#acks![i * ACK_BYTES] === PUBACK) pubacks++;
-    return pubacks + (this.#inFlight?.size ?? 0);
+    if (this.#version !== 5) return;
+    const inFlight = this.#inFlight?.size ?? 0;
+    const allowed = this.#hub.limits.receiveMaximum;
+    // A PUBREC that waits is in both numbers, so only a client near its limit is counted exactly.
+    if (this.#acks.count + inFlight <= allowed || this.#acks.countOf(PUBACK) + inFlight <= allowed) return;
+    this.#end(REASON.receiveMaximumExceeded, true);
   }
 
   #holdAck(kind: number, packetId: number): void {
-    const at = this.#ackCount * ACK_BYTES;
-    if (this.#acks === null || at === this.#acks.length) {
-      const larger = Buffer.allocUnsafe(Math.max(ACKS_FIRST * ACK_BYTES, at * 2));
-      this.#acks?.copy(larger);
-      this.#acks = larger;
-    }
-    const acks = this.#acks;
-    acks[at] = kind;
-    acks[at + 1] = 2;
-    acks[at + 2] = packetId >> 8;
-    acks[at + 3] = packetId & 0xff;
-    if (this.#ackCount++ === 0) this.#hub.waiting.push(this);
+    this.#acks.hold(kind, packetId);
+    if (this.#acks.count === 1) this.#hub.waiting.push(this);
     this.#hub.unacknowledged++;
   }
 
@@ -330,7 +304,7 @@ export class ListenConnection implements FrameHandler {
       return this.#malformed(REASON.malformed, bytes, start, end);
     }
     const known = this.#inFlight?.delete(packetId) ?? false;
-    if (known || this.#version !== 5) this.#write(Buffer.from([PUBCOMP, 2, packetId >> 8, packetId & 0xff]));
+    if (known || this.#version !== 5) this.#write(ackBytes(PUBCOMP, packetId));
     else this.#write(Buffer.from([PUBCOMP, 3, packetId >> 8, packetId & 0xff, REASON.packetIdNotFound]));
   }
 
@@ -484,9 +458,8 @@ export class ListenConnection implements FrameHandler {
     this.#state = "closed";
     this.#reader.close();
     this.#rest = null;
-    this.#hub.unacknowledged -= this.#ackCount;
-    this.#ackCount = 0;
-    this.#acks = null;
+    this.#hub.unacknowledged -= this.#acks.count;
+    this.#acks.clear();
     this.#inFlight = null;
     this.#filters = null;
     this.#aliases = null;

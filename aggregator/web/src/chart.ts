@@ -12,7 +12,7 @@ type UPlotClass = typeof import("uplot");
 
 const UPLOT_URL = "/assets/uplot.js";
 
-const HEIGHT_PX = 190;
+const HEIGHT_PX = 180;
 
 /** A limit is in view when it lies within this many heights of the data; a far one would flatten the line. */
 const LIMIT_REACH = 1.5;
@@ -55,8 +55,13 @@ export function createChart(metric: string): Chart {
   let plot: UPlot | undefined;
   let closed = false;
 
+  let making = false;
   const make = async (): Promise<void> => {
+    // What is drawn while the module loads is drawn by the plot that is being made.
+    if (making) return;
+    making = true;
     const uPlot = await loadUPlot();
+    making = false;
     if (closed || !drawn) return;
     plot?.destroy();
     plot = new uPlot(options(uPlot, canvas.clientWidth, () => drawn, readout), data(drawn.columns), canvas);
@@ -73,6 +78,7 @@ export function createChart(metric: string): Chart {
   return {
     element,
     draw(columns, fromMs, toMs, alerts) {
+      if (closed) return;
       drawn = { columns: chartColumns(columns), fromMs, toMs, alerts };
       const isEmpty = columns.tsMs.length === 0;
       note.hidden = !isEmpty;
@@ -118,7 +124,7 @@ function options(uPlot: UPlotClass, width: number, drawn: () => Drawn | undefine
       y: { range: () => valueRange(drawn()?.columns) },
     },
     axes: [
-      { ...axis, space: 70, values: (_plot, splits) => splits.map((split) => axisTime(split, drawn())) },
+      { ...axis, size: 26, space: 70, values: (_plot, splits) => splits.map((split) => axisTime(split, drawn())) },
       { ...axis, size: 52, space: 34, values: (_plot, splits) => splits.map(value) },
     ],
     series: [

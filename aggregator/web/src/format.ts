@@ -45,7 +45,8 @@ export function duration(lengthMs: number): string {
   const ms = Math.max(0, lengthMs);
   if (ms < MINUTE_MS) return `${Math.floor(ms / SECOND_MS)} s`;
   if (ms < HOUR_MS) return `${Math.floor(ms / MINUTE_MS)} min`;
-  if (ms < 10 * HOUR_MS) return `${Math.floor(ms / HOUR_MS)} h ${Math.floor((ms % HOUR_MS) / MINUTE_MS)} min`;
+  const restMinutes = Math.floor((ms % HOUR_MS) / MINUTE_MS);
+  if (ms < 10 * HOUR_MS && restMinutes > 0) return `${Math.floor(ms / HOUR_MS)} h ${restMinutes} min`;
   if (ms < 2 * DAY_MS) return `${Math.floor(ms / HOUR_MS)} h`;
   return `${Math.floor(ms / DAY_MS)} d`;
 }

@@ -19,8 +19,8 @@ const ANNOUNCE_INTERVAL_MS = 3000;
 export function createAlertsPage(): Page {
   const held = new Map<string, AlertView>();
   const fresh = new Set<string>();
-  /** What came over /live while a fetch was under way is newer than what the fetch brings. */
-  let during: Map<string, AlertView> | undefined;
+  /** What came over /live while the newest fetch was under way: newer than what that fetch brings. */
+  let during = new Map<string, AlertView>();
   let frame = 0;
   let fetched = false;
 
@@ -58,15 +58,14 @@ export function createAlertsPage(): Page {
   };
   const refresh = (): Promise<void> =>
     load(place, async () => {
+      const own = new Map<string, AlertView>();
+      during = own;
+      const alerts = await fetchAlerts(filters.query());
+      // A fetch with other filters has begun meanwhile; its answer is the one to show.
+      if (during !== own) return;
+      held.clear();
+      for (const alert of [...alerts, ...own.values()]) held.set(alert.id, alert);
       during = new Map();
-      try {
-        const query = filters.query();
-        const alerts = await fetchAlerts(query);
-        held.clear();
-        for (const alert of [...alerts, ...during.values()]) held.set(alert.id, alert);
-      } finally {
-        during = undefined;
-      }
       fetched = true;
       draw();
     });
@@ -88,7 +87,7 @@ export function createAlertsPage(): Page {
       const { alert } = event;
       const isNew = !held.has(alert.id) && alert.state === "firing";
       held.set(alert.id, alert);
-      during?.set(alert.id, alert);
+      during.set(alert.id, alert);
       if (held.size > ALERTS_HELD_MAX) dropOldest(held);
       if (isNew) {
         fresh.add(alert.id);

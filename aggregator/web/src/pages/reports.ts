@@ -179,15 +179,15 @@ function deviceRows(device: DeviceReport): [HTMLElement, HTMLElement] {
 
 function partsPart({ healthParts }: DeviceReport): HTMLElement {
   const parts = h("span", { class: "parts" });
-  for (const [name, score] of [
-    ["availability", healthParts.availability],
-    ["breaches", healthParts.breaches],
-    ["drift", healthParts.drift],
+  for (const [name, short, score] of [
+    ["availability", "avail.", healthParts.availability],
+    ["breaches", "breach", healthParts.breaches],
+    ["drift", "drift", healthParts.drift],
   ] as const) {
     const bar = h("i", { class: healthLevel(score) });
     bar.style.blockSize = `${Math.max(6, score)}%`;
     const label = `${name} ${score.toFixed(1)}`;
-    parts.append(h("span", { class: "part", title: label, role: "img", "aria-label": label }, h("span", { class: "bar" }, bar), h("small", {}, name.slice(0, 5))));
+    parts.append(h("span", { class: "part", title: label, role: "img", "aria-label": label }, h("span", { class: "column" }, bar), h("small", {}, short)));
   }
   return parts;
 }
