@@ -12,6 +12,8 @@ export interface AggregatorCounters {
   readonly frameFailures: number;
   readonly alertsFiring: number;
   readonly series: number;
+  /** Readings in the hour cells: each reading that arrived here, once. */
+  readonly summarisedReadings: number;
   readonly influxPending: number;
   readonly influxPoints: number;
   readonly influxFailures: number;
@@ -26,6 +28,9 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
     ]),
     family("weir_alerts_firing", "gauge", "Alerts that are firing.", [{ value: counters.alertsFiring }]),
     family("weir_series", "gauge", "Series that have a name here.", [{ value: counters.series }]),
+    family("weir_summarised_readings", "gauge", "Readings in the summaries stored here.", [
+      { value: counters.summarisedReadings },
+    ]),
     family("weir_influx_pending", "gauge", "Window cells not yet in InfluxDB.", [{ value: counters.influxPending }]),
     family("weir_influx_points_total", "counter", "Points written to InfluxDB.", [{ value: counters.influxPoints }]),
     family("weir_influx_failures_total", "counter", "Writes to InfluxDB that failed.", [

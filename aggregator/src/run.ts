@@ -79,6 +79,7 @@ export async function runAggregator(
       frameFailures: uplink.counters().failures,
       alertsFiring: count("SELECT count(*) AS count FROM alerts WHERE state = 'firing'"),
       series: count("SELECT count(*) AS count FROM series"),
+      summarisedReadings: count("SELECT coalesce(sum(readings), 0) AS count FROM series"),
       influxPending: influx?.pending() ?? 0,
       influxPoints: written?.points ?? 0,
       influxFailures: written?.failures ?? 0,

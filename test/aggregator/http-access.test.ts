@@ -1,7 +1,7 @@
 import { request } from "node:http";
 import { createHttpServer } from "@weir/aggregator/http/server";
 import type { HttpServer, HttpServerOptions } from "@weir/aggregator/http/server";
-import { CodedError } from "@weir/shared/errors";
+import type { CodedError } from "@weir/shared/errors";
 import * as assert from "uvu/assert";
 import { suite } from "../support/suite.ts";
 import { createFakeQueries } from "./http-fake.ts";
@@ -17,7 +17,13 @@ let clockMs: number;
 async function start(options: Partial<HttpServerOptions> = {}): Promise<HttpServer> {
   clockMs = Date.parse("2025-06-12T14:00:00Z");
   const queries = createFakeQueries(clockMs);
-  http = await createHttpServer(queries, { host: "127.0.0.1", port: 0, log: () => {}, nowMs: () => clockMs, ...options });
+  http = await createHttpServer(queries, {
+    host: "127.0.0.1",
+    port: 0,
+    log: () => {},
+    nowMs: () => clockMs,
+    ...options,
+  });
   return http;
 }
 
@@ -163,7 +169,13 @@ test("answers on loopback to loopback names only", async () => {
   for (const host of ["localhost", "127.0.0.1", "127.1.2.3:99", "[::1]:8080", "weir.localhost", "plant.internal:80"]) {
     assert.is((await call("/api/alerts", { host })).status, 200, host);
   }
-  for (const host of ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "localhost@evil.example"]) {
+  for (const host of [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+    "10.0.0.1",
+    "localhost@evil.example",
+  ]) {
     const answer = await call("/api/alerts", { host });
     assert.is(answer.status, 403, host);
     assert.is(code(answer), "HOST_REFUSED");

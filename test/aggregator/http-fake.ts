@@ -115,7 +115,10 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
     },
     alerts(filter) {
       mayFail();
-      return [...alerts.values()].filter((alert) => matches(alert, filter)).sort(newestFirst).slice(0, filter.limit);
+      return [...alerts.values()]
+        .filter((alert) => matches(alert, filter))
+        .sort(newestFirst)
+        .slice(0, filter.limit);
     },
     acknowledge(id, by) {
       const alert = alerts.get(id);
@@ -145,7 +148,7 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
       asked.push({ publish: version, effectiveFromMs });
       versions[found] = { ...versions[found]!, effectiveFromMs: effectiveFromMs ?? nowMs + MINUTE_MS };
       published.add(version);
-      return thresholdListing(versions[found]!);
+      return thresholdListing(versions[found]);
     },
     ready: () => fake.isReady,
     metrics: () => "# TYPE weir_readings_total counter\nweir_readings_total 12\n",
@@ -172,7 +175,11 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
       note: version.note,
       rules: version.rules.length,
       series: version.series.length,
-      agents: !isPublished ? [] : version.version === 3 ? ["gw-brno-1", "gw-leipzig-1"] : fakeAgents(nowMs).map((a) => a.agent),
+      agents: !isPublished
+        ? []
+        : version.version === 3
+          ? ["gw-brno-1", "gw-leipzig-1"]
+          : fakeAgents(nowMs).map((a) => a.agent),
     };
   }
 }
@@ -203,8 +210,16 @@ function manyAlerts(nowMs: number, count: number): AlertView[] {
     const acked = i % 3 === 2;
     alerts.push(
       fakeAlert(nowMs, {
-        ...{ site: entry.site, device: entry.device, metric: metric.name, agent: entry.agent },
-        ...{ kind, severity, state, startedAtMs, low: metric.low, high: metric.high },
+        site: entry.site,
+        device: entry.device,
+        metric: metric.name,
+        agent: entry.agent,
+        kind,
+        severity,
+        state,
+        startedAtMs,
+        low: metric.low,
+        high: metric.high,
         endedAtMs: state === "firing" ? null : startedAtMs + 4 * MINUTE_MS + i * 1000,
         value: Number((limit * (kind === "high" ? 1.04 + (i % 5) * 0.03 : 0.86)).toFixed(3)),
         breaches: 12 + ((i * 37) % 400),
@@ -216,7 +231,11 @@ function manyAlerts(nowMs: number, count: number): AlertView[] {
   return alerts;
 }
 
-function deviceView(entry: (typeof DEVICES)[number], nowMs: number, alerts: ReadonlyMap<string, AlertView>): DeviceView {
+function deviceView(
+  entry: (typeof DEVICES)[number],
+  nowMs: number,
+  alerts: ReadonlyMap<string, AlertView>,
+): DeviceView {
   const firing = [...alerts.values()].filter(
     (alert) => alert.state === "firing" && alert.site === entry.site && alert.device === entry.device,
   );
@@ -286,28 +305,54 @@ function fakeColumns(
 }
 
 function fakeAgents(nowMs: number): AgentView[] {
-  const ledger = { stored: 182_440_119, duplicates: 2_210, rejected: { json_malformed: 14, time_ahead: 3 }, dropped: {} };
+  const ledger = {
+    stored: 182_440_119,
+    duplicates: 2_210,
+    rejected: { json_malformed: 14, time_ahead: 3 },
+    dropped: {},
+  };
   return [
     {
-      ...{ agent: "gw-brno-1", connected: true, lastSeenMs: nowMs - 800, version: "0.1.0", thresholdVersion: 3 },
-      ...{ series: 9, readings: 182_440_119, ledger },
+      agent: "gw-brno-1",
+      connected: true,
+      lastSeenMs: nowMs - 800,
+      version: "0.1.0",
+      thresholdVersion: 3,
+      series: 9,
+      readings: 182_440_119,
+      ledger,
     },
     {
-      ...{ agent: "gw-leipzig-1", connected: true, lastSeenMs: nowMs - 400, version: "0.1.0", thresholdVersion: 3 },
-      ...{ series: 12, readings: 204_118_330 },
+      agent: "gw-leipzig-1",
+      connected: true,
+      lastSeenMs: nowMs - 400,
+      version: "0.1.0",
+      thresholdVersion: 3,
+      series: 12,
+      readings: 204_118_330,
       ledger: { stored: 204_118_330, duplicates: 0, rejected: {}, dropped: {} },
     },
     {
-      ...{ agent: "gw-ostrava-1", connected: false, lastSeenMs: nowMs - 3 * HOUR_MS, version: "0.1.0" },
-      ...{ thresholdVersion: 2, series: 3, readings: 9_180_004 },
+      agent: "gw-ostrava-1",
+      connected: false,
+      lastSeenMs: nowMs - 3 * HOUR_MS,
+      version: "0.1.0",
+      thresholdVersion: 2,
+      series: 3,
+      readings: 9_180_004,
       ledger: { stored: 9_180_004, duplicates: 41, rejected: { topic_unmapped: 1204 }, dropped: { log_full: 30 } },
     },
   ];
 }
 
 const BAND: Band = {
-  ...{ warningLow: null, warningHigh: 74, criticalLow: null, criticalHigh: 85 },
-  ...{ forMs: 0, gapMs: 300_000, intervalMs: 1000 },
+  warningLow: null,
+  warningHigh: 74,
+  criticalLow: null,
+  criticalHigh: 85,
+  forMs: 0,
+  gapMs: 300_000,
+  intervalMs: 1000,
 };
 
 function fakeVersions(nowMs: number): ThresholdVersion[] {
@@ -320,7 +365,9 @@ function fakeVersions(nowMs: number): ThresholdVersion[] {
     rules: [{ match: { site: "*", device: "pump-*", metric: "bearing_temperature" }, band: BAND }],
     series: DEVICES.flatMap(({ site, device }) =>
       METRICS.map((metric) => ({
-        ...{ site, device, metric: metric.name },
+        site,
+        device,
+        metric: metric.name,
         band: { ...BAND, warningHigh: metric.high, warningLow: metric.low, criticalHigh: metric.high * 1.15 },
         baseline: { p05: metric.base - metric.swing, p50: metric.base, p95: metric.base + metric.swing },
       })),
@@ -345,18 +392,29 @@ function fakeReport(day: string, revision: number, endMs: number): DailyReport {
     const health = entry.health!;
     const readings = Math.round(259_200 * (0.9 + health / 1000));
     return {
-      ...{ site: entry.site, device: entry.device, health },
+      site: entry.site,
+      device: entry.device,
+      health,
       healthParts: {
         availability: Math.min(100, 60 + health / 2.5),
         breaches: Math.max(0, Number((health * 1.1 - 10).toFixed(1))),
         drift: Math.min(100, Number((health + 4).toFixed(1))),
       },
-      ...{ availability: readings / 259_200, readings, expectedReadings: 259_200 },
-      ...{ alerts: health < 70 ? 7 : health < 90 ? 2 : 0, breaches: health < 70 ? 412 : health < 90 ? 31 : 0 },
+      availability: readings / 259_200,
+      readings,
+      expectedReadings: 259_200,
+      alerts: health < 70 ? 7 : health < 90 ? 2 : 0,
+      breaches: health < 70 ? 412 : health < 90 ? 31 : 0,
       metrics: METRICS.map((metric) => ({
-        ...{ metric: metric.name, count: Math.round(readings / 3), min: metric.base - metric.swing * 1.1 },
-        ...{ max: metric.high * 1.08, mean: metric.base + 0.123456789, p50: metric.base, p99: metric.high },
-        ...{ breaches: health < 90 ? 12 : 0, drift: metric.name === "oil_pressure" ? null : 0.042 },
+        metric: metric.name,
+        count: Math.round(readings / 3),
+        min: metric.base - metric.swing * 1.1,
+        max: metric.high * 1.08,
+        mean: metric.base + 0.123456789,
+        p50: metric.base,
+        p99: metric.high,
+        breaches: health < 90 ? 12 : 0,
+        drift: metric.name === "oil_pressure" ? null : 0.042,
       })),
       trend: {
         days: 9,
@@ -368,16 +426,34 @@ function fakeReport(day: string, revision: number, endMs: number): DailyReport {
   const readings = devices.reduce((sum, device) => sum + device.readings, 0);
   const expectedReadings = devices.reduce((sum, device) => sum + device.expectedReadings, 0);
   return {
-    ...{ day, timezone: "Europe/Prague", revision, devices },
+    day,
+    timezone: "Europe/Prague",
+    revision,
+    devices,
     completeness: {
-      ...{ readings, expectedReadings, ratio: readings / expectedReadings, stampedReadings: 120 },
-      ...{ rejected: { json_malformed: 14, time_ahead: 3 }, dropped: {} },
+      readings,
+      expectedReadings,
+      ratio: readings / expectedReadings,
+      stampedReadings: 120,
+      rejected: { json_malformed: 14, time_ahead: 3 },
+      dropped: {},
     },
     lineage: {
-      ...{ operatorVersion: 1, thresholdVersions: [2, 3] },
+      operatorVersion: 1,
+      thresholdVersions: [2, 3],
       sources: [
-        { agent: "gw-brno-1", firstTsMs: endMs - DAY_MS, lastTsMs: endMs - 1000, readings: Math.round(readings * 0.45) },
-        { agent: "gw-leipzig-1", firstTsMs: endMs - DAY_MS, lastTsMs: endMs - 1000, readings: Math.round(readings * 0.55) },
+        {
+          agent: "gw-brno-1",
+          firstTsMs: endMs - DAY_MS,
+          lastTsMs: endMs - 1000,
+          readings: Math.round(readings * 0.45),
+        },
+        {
+          agent: "gw-leipzig-1",
+          firstTsMs: endMs - DAY_MS,
+          lastTsMs: endMs - 1000,
+          readings: Math.round(readings * 0.55),
+        },
       ],
     },
   };

@@ -22,7 +22,13 @@ async function start(options: Partial<HttpServerOptions> = {}): Promise<void> {
   queries = createFakeQueries(NOW_MS);
   clockMs = NOW_MS;
   sockets = [];
-  http = await createHttpServer(queries, { host: "127.0.0.1", port: 0, log: () => {}, nowMs: () => clockMs, ...options });
+  http = await createHttpServer(queries, {
+    host: "127.0.0.1",
+    port: 0,
+    log: () => {},
+    nowMs: () => clockMs,
+    ...options,
+  });
 }
 
 test.after.each(async () => {
@@ -45,7 +51,7 @@ function watch(path = "/live", headers: Record<string, string> = {}): Promise<Wa
     socket.on("unexpected-response", (_request, response) => reject(new Error(`status ${response.statusCode}`)));
     socket.on("error", reject);
     socket.on("message", (data) => {
-      messages.push(JSON.parse(String(data)) as Record<string, unknown>);
+      messages.push(JSON.parse((data as Buffer).toString()) as Record<string, unknown>);
       if (messages.length === 1) resolve({ socket, messages, closed });
     });
   });
@@ -84,7 +90,10 @@ test("says hello, then sends everything that changes, in order, to everybody", a
     await until("four messages", () => messages.length === 4);
     assert.equal(messages[0], { type: "hello", timeMs: NOW_MS, pingIntervalMs: 15_000 });
     assert.equal(messages[1], { type: "alert", alert });
-    assert.equal(messages.slice(2).map((message) => message["type"]), ["series", "report"]);
+    assert.equal(
+      messages.slice(2).map((message) => message["type"]),
+      ["series", "report"],
+    );
   }
   assert.is(await metric("weir_live_watchers"), 2);
   one.socket.close();

@@ -15,7 +15,7 @@ const report: DailyReport = createFakeQueries(Date.parse("2025-06-12T14:00:00Z")
 /** A reader of RFC 4180, by hand and slow. */
 function parseCsv(text: string): string[][] {
   const rows: string[][] = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const row: string[] = [];
     for (;;) {
       let field = "";
@@ -48,7 +48,9 @@ test("writes a row a device and metric, numbers as they are", () => {
   const [header, ...rows] = parseCsv(reportCsv(report));
   const column = (name: string): number => header!.indexOf(name);
   assert.is(rows.length, report.devices.length * 3);
-  const row = rows.find((candidate) => candidate[column("device")] === "pump-7" && candidate[column("metric")] === "oil_pressure")!;
+  const row = rows.find(
+    (candidate) => candidate[column("device")] === "pump-7" && candidate[column("metric")] === "oil_pressure",
+  )!;
   const device = report.devices.find((candidate) => candidate.device === "pump-7")!;
   const metric = device.metrics.find((candidate) => candidate.metric === "oil_pressure")!;
   assert.is(row.length, header!.length);

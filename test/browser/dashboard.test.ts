@@ -27,7 +27,12 @@ let page: Page;
 let problems: string[];
 
 async function start(options: Partial<HttpServerOptions> = {}): Promise<void> {
-  http = await createHttpServer(queries, { host: "127.0.0.1", port: 0, log: (line) => problems.push(line), ...options });
+  http = await createHttpServer(queries, {
+    host: "127.0.0.1",
+    port: 0,
+    log: (line) => problems.push(line),
+    ...options,
+  });
 }
 
 async function open(hash: string, viewport = { width: 1280, height: 800 }): Promise<void> {
@@ -100,7 +105,10 @@ browserTest("shows a new alert without a reload, and its changes", async () => {
   await row(alert.id).waitFor();
   assert.is(await page.getByTestId("alert-row").count(), before + 1);
   assert.is(await page.getByTestId("alert-row").first().getAttribute("data-alert-id"), alert.id, "newest first");
-  assert.match(await row(alert.id).innerText(), /critical[\s\S]*mixer-9[\s\S]*bearing temperature[\s\S]*91\.37\s*above 74/i);
+  assert.match(
+    await row(alert.id).innerText(),
+    /critical[\s\S]*mixer-9[\s\S]*bearing temperature[\s\S]*91\.37\s*above 74/i,
+  );
   assert.match((await row(alert.id).getAttribute("class")) ?? "", /fresh/);
   await until("it is said aloud", async () => /mixer-9/.test((await page.locator("#announcer").textContent()) ?? ""));
 
@@ -173,11 +181,15 @@ browserTest("takes names of devices for text, whatever they are", async () => {
 browserTest("holds a thousand alerts, and takes new ones quickly", async () => {
   for (let i = 0; i < 1000; i++) {
     const startedAtMs = nowMs - 3_600_000 - i * 1000;
-    queries.push(fakeAlert(nowMs, { startedAtMs, id: alertId({ site: "s", device: `d${i}`, metric: "m" }, "high", startedAtMs) }));
+    queries.push(
+      fakeAlert(nowMs, { startedAtMs, id: alertId({ site: "s", device: `d${i}`, metric: "m" }, "high", startedAtMs) }),
+    );
   }
   await open("#/alerts");
   await until("a thousand rows", async () => (await page.getByTestId("alert-row").count()) === 1000);
-  const alerts = Array.from({ length: 50 }, (_, i) => fakeAlert(nowMs, { device: `new-${i}`, startedAtMs: nowMs - 1000 + i }));
+  const alerts = Array.from({ length: 50 }, (_, i) =>
+    fakeAlert(nowMs, { device: `new-${i}`, startedAtMs: nowMs - 1000 + i }),
+  );
   const startMs = performance.now();
   for (const alert of alerts) queries.push(alert);
   await row(alerts.at(-1)!.id).waitFor();
@@ -265,10 +277,18 @@ browserTest("asks for the password, and comes back to it when the login is over"
 });
 
 browserTest("fits a phone on every page", async () => {
-  for (const hash of ["#/alerts", "#/devices", "#/devices/brno/pump-7", "#/reports", "#/agents", "#/thresholds", "#/thresholds/3"]) {
+  for (const hash of [
+    "#/alerts",
+    "#/devices",
+    "#/devices/brno/pump-7",
+    "#/reports",
+    "#/agents",
+    "#/thresholds",
+    "#/thresholds/3",
+  ]) {
     await open(hash, { width: 360, height: 740 });
     await until(`${hash} is loaded`, async () => (await page.locator("main [aria-busy]").count()) === 0);
-    const overPx = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+    const overPx = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
     assert.is(overPx, 0, `${hash} is ${overPx} px too wide`);
   }
   assert.equal(problems, []);

@@ -25,6 +25,7 @@ export const WAITING_ACKS_MAX = 65_535;
 export const LINGER_MS = 1_000;
 
 const TYPE = { connect: 1, publish: 3, puback: 4, pubrec: 5, pubrel: 6, pubcomp: 7, subscribe: 8, unsubscribe: 10 } as const;
+const CONNECT_HEADER = 0x10;
 const TYPE_PINGREQ = 12;
 const TYPE_DISCONNECT = 14;
 const PINGRESP: Buffer = Buffer.from([0xd0, 0]);
@@ -57,6 +58,8 @@ export class ListenConnection implements FrameHandler {
   #version = 0;
   #clientId = "";
   #will: { readonly topic: string; readonly payload: Buffer } | null = null;
+  /** True until the first byte has come. */
+  #unheard = true;
   #rest: Buffer | null = null;
   #writeStalled = false;
   /** Ticks without a packet after which the client is given up; 0: never. */
@@ -155,11 +158,19 @@ export class ListenConnection implements FrameHandler {
     if (this.#state === "closed") return;
     this.#hub.counters.bytes += chunk.length;
     this.#heardTick = this.#hub.tick;
+    // Somebody who speaks another protocol is told by the first byte, not after a frame's worth of waiting.
+    if (this.#unheard && chunk[0] !== CONNECT_HEADER) {
+      return this.#malformed(REASON.protocolError, chunk, 0, chunk.length);
+    }
+    this.#unheard = false;
     this.#consume(chunk);
   }
 
   #consume(chunk: Buffer): void {
+    // Answers to one chunk (PUBCOMP, PINGRESP) leave in one write.
+    this.#socket.cork();
     const at = this.#reader.read(chunk, 0);
+    this.#socket.uncork();
     if (at >= chunk.length || this.#state === "closed") return this.#pauseUnlessReadable();
     this.#rest = chunk.subarray(at);
     this.#socket.pause();

@@ -149,6 +149,8 @@ class Hub implements ListenHub {
   paused = false;
   lastError: string | null = null;
   #stopped = false;
+  /** The connection whose message caused the pause. */
+  #pausedBy: ListenConnection | null = null;
 
   constructor(ingest: Ingest, name: string, options: ListenOptions) {
     this.#ingest = ingest;
@@ -194,10 +196,15 @@ class Hub implements ListenHub {
     for (const connection of waiting) connection.flushAcks();
     if (this.#stopped || !this.paused) return;
     this.paused = false;
+    const last = this.#pausedBy;
+    this.#pausedBy = null;
     for (const connection of this.connections) {
-      connection.resume();
-      if (this.paused) return;
+      if (connection !== last) connection.resume();
+      if (this.paused) break;
     }
+    // Who filled the block goes on after the others' sockets have been read (in the poll between two immediates): it
+    // has messages in hand, and would fill the next block before anybody else has had a turn.
+    if (last) setImmediate(() => setImmediate(() => last.resume()));
   }
 
   advanceTick(): void {
@@ -262,9 +269,8 @@ class Hub implements ListenHub {
 
   #pause(by: ListenConnection): void {
     this.paused = true;
+    this.#pausedBy = by;
     for (const connection of this.connections) connection.pause();
-    // To the end of the line, so that after the commit the others are read before the one that filled the block.
-    if (this.connections.delete(by)) this.connections.add(by);
   }
 }
 

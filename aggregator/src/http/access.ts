@@ -11,6 +11,12 @@ import { checkOrigin, hostName, isLoopbackHost } from "./origin.ts";
 const OPEN_PATHS: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/login", "/favicon.svg"]);
 const OPEN_PREFIX = "/assets/";
 
+/** What the login form sends; JSON of the same shape does as well. */
+const LOGIN_BODY = {
+  type: ["object", "null"],
+  properties: { name: { type: "string" }, password: { type: "string" } },
+};
+
 export interface Access {
   /** Undefined: no password is set, everybody on this machine may do everything. */
   readonly auth: Auth | undefined;
@@ -60,14 +66,14 @@ function installLogin(app: FastifyInstance, auth: Auth): void {
     done(null, Object.fromEntries(new URLSearchParams(String(body))));
   });
   app.get("/login", { schema: { hide: true } }, (_request, reply) => reply.type("text/html").send(loginPage("")));
-  app.post<{ Body: { readonly name?: unknown; readonly password?: unknown } | null }>(
+  app.post<{ Body: { readonly name?: string; readonly password?: string } | null }>(
     "/login",
-    { schema: { hide: true } },
+    { schema: { hide: true, body: LOGIN_BODY } },
     (request, reply) => {
-      const name = String(request.body?.name ?? "").trim().slice(0, PERSON_LENGTH_MAX);
+      const name = (request.body?.name ?? "").trim().slice(0, PERSON_LENGTH_MAX);
       let cookie: string | undefined;
       try {
-        cookie = auth.login(name, String(request.body?.password ?? ""), request.ip);
+        cookie = auth.login(name, request.body?.password ?? "", request.ip);
       } catch (error) {
         if (!(error instanceof HttpError)) throw error;
         return reply.code(error.status).header("retry-after", "60").type("text/html").send(loginPage(error.message));
@@ -94,5 +100,9 @@ function isOpen(path: string, access: Access, request: FastifyRequest): boolean 
 }
 
 function unauthorized(): HttpError {
-  return new HttpError(401, "LOGIN_REQUIRED", "Log in at /login, or send the password by HTTP Basic with any user name.");
+  return new HttpError(
+    401,
+    "LOGIN_REQUIRED",
+    "Log in at /login, or send the password by HTTP Basic with any user name.",
+  );
 }

@@ -123,7 +123,9 @@ function cookieValue(header: string | undefined, name: string): string | undefin
   return pair?.trim().slice(prefix.length);
 }
 
-function basicCredentials(header: string | undefined): { readonly name: string; readonly password: string } | undefined {
+function basicCredentials(
+  header: string | undefined,
+): { readonly name: string; readonly password: string } | undefined {
   const match = /^Basic ([A-Za-z0-9+/=]+)$/i.exec(header ?? "");
   if (!match?.[1]) return undefined;
   const text = Buffer.from(match[1], "base64").toString();

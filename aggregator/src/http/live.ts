@@ -102,7 +102,11 @@ export function createLiveHub(queries: Queries, options: LiveOptions): LiveHub {
     upgrade(request, socket, head, identity) {
       if (watchers.size >= LIVE_WATCHERS_MAX) {
         refused++;
-        throw new HttpError(503, "TOO_MANY_WATCHERS", `${LIVE_WATCHERS_MAX} dashboards are watching; no more are taken.`);
+        throw new HttpError(
+          503,
+          "TOO_MANY_WATCHERS",
+          `${LIVE_WATCHERS_MAX} dashboards are watching; no more are taken.`,
+        );
       }
       server.handleUpgrade(request, socket, head, (opened) => greet(opened, identity));
     },

@@ -74,5 +74,9 @@ function forwardedFromAfar(headers: IncomingHttpHeaders): boolean {
 }
 
 function crossOrigin(from: string): HttpError {
-  return new HttpError(403, "ORIGIN_REFUSED", `Requests from ${from} are refused: only this server's own pages may do this.`);
+  return new HttpError(
+    403,
+    "ORIGIN_REFUSED",
+    `Requests from ${from} are refused: only this server's own pages may do this.`,
+  );
 }

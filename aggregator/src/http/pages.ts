@@ -10,6 +10,9 @@ import { html } from "./html.ts";
 /** Served to a browser as they are: from here both in src/http and in dist/http. */
 const WEB_ROOT: string = fileURLToPath(new URL("../../web/", import.meta.url));
 
+/** The mark of the project. */
+export const FAVICON_FILE: string = join(WEB_ROOT, "favicon.svg");
+
 /** Where the dashboard's scripts are built. */
 const SCRIPTS_ROOT: string = fileURLToPath(new URL("../../dist/web/", import.meta.url));
 
@@ -44,19 +47,20 @@ export async function installPages(app: FastifyInstance, scriptsRoot: string = S
 
 function notBuiltPage(): string {
   return html`<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8" />
-    <title>Weir</title>
-    <link rel="stylesheet" href="/assets/style.css" />
-  </head>
-  <body class="login-body">
-    <main class="login">
-      <h1>The dashboard has not been built</h1>
-      <p>Its scripts are missing. Run <code>npm run build</code> in the project's folder and load this page again.</p>
-      <p>The API works all the same: <a href="/api/docs">/api/docs</a>.</p>
-    </main>
-  </body>
-</html>
-`.text;
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <title>Weir</title>
+        <link rel="stylesheet" href="/assets/style.css" />
+      </head>
+      <body class="login-body">
+        <main class="login">
+          <h1>The dashboard has not been built</h1>
+          <p>
+            Its scripts are missing. Run <code>npm run build</code> in the project's folder and load this page again.
+          </p>
+          <p>The API works all the same: <a href="/api/docs">/api/docs</a>.</p>
+        </main>
+      </body>
+    </html> `.text;
 }

@@ -20,7 +20,12 @@ export const TIME_MS_MAX = 253_402_300_799_999;
 
 /** Steps that divide hours and days, so that the points of two charts fall on the same times. */
 const STEPS_MS: readonly number[] = [
-  ...[1, 5, 10, 50, 100, 500],
+  1,
+  5,
+  10,
+  50,
+  100,
+  500,
   ...[1, 2, 5, 10, 15, 30].map((seconds) => seconds * 1000),
   ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60_000),
   ...[1, 2, 3, 6, 12].map((hours) => hours * 3_600_000),
@@ -36,7 +41,10 @@ export function parseTime(name: string, text: string | undefined): number | unde
   const isIso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/.test(text);
   const timeMs = /^\d+$/.test(text) ? Number(text) : isIso ? Date.parse(text) : Number.NaN;
   if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > TIME_MS_MAX) {
-    throw badParameter(name, `"${text}" is not a time: write ISO 8601, such as 2025-01-31T12:00:00Z, or epoch milliseconds.`);
+    throw badParameter(
+      name,
+      `"${text}" is not a time: write ISO 8601, such as 2025-01-31T12:00:00Z, or epoch milliseconds.`,
+    );
   }
   return timeMs;
 }
@@ -69,7 +77,10 @@ export function parseRange(query: RangeQuery, newestTsMs: number): SeriesRange {
   if (fromMs >= toMs) throw badParameter("from", `must be before to; got ${fromMs} and ${toMs} ms.`);
   const rangeMs = toMs - fromMs;
   if (rangeMs > SERIES_RANGE_MS_MAX) {
-    throw badParameter("from", `the range is ${Math.round(rangeMs / DAY_MS)} days; at most ${SERIES_RANGE_MS_MAX / DAY_MS} are answered.`);
+    throw badParameter(
+      "from",
+      `the range is ${Math.round(rangeMs / DAY_MS)} days; at most ${SERIES_RANGE_MS_MAX / DAY_MS} are answered.`,
+    );
   }
   return { fromMs, toMs, stepMs: query.step === undefined ? defaultStepMs(rangeMs) : parseStep(query.step, rangeMs) };
 }
@@ -88,11 +99,17 @@ export function defaultStepMs(rangeMs: number): number {
 function parseStep(text: string, rangeMs: number): number {
   const stepMs = parseDuration(text);
   if (stepMs === undefined || !Number.isInteger(stepMs) || stepMs < SERIES_STEP_MS_MIN) {
-    throw badParameter("step", `"${text}" is not a step: write 10s, 5m, 1h or whole milliseconds from ${SERIES_STEP_MS_MIN}.`);
+    throw badParameter(
+      "step",
+      `"${text}" is not a step: write 10s, 5m, 1h or whole milliseconds from ${SERIES_STEP_MS_MIN}.`,
+    );
   }
   const points = pointsOf(rangeMs, stepMs);
   if (points > SERIES_POINTS_MAX) {
-    throw badParameter("step", `would give ${points} points; at most ${SERIES_POINTS_MAX} are answered. Widen the step or narrow the range.`);
+    throw badParameter(
+      "step",
+      `would give ${points} points; at most ${SERIES_POINTS_MAX} are answered. Widen the step or narrow the range.`,
+    );
   }
   return stepMs;
 }

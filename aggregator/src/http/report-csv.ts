@@ -1,9 +1,26 @@
 import type { DailyReport } from "@weir/shared/model/report";
 
 const HEADER = [
-  ...["day", "timezone", "revision", "site", "device", "metric"],
-  ...["count", "min", "max", "mean", "p50", "p99", "breaches", "drift"],
-  ...["health", "availability", "readings", "expectedReadings", "alerts", "completeness"],
+  "day",
+  "timezone",
+  "revision",
+  "site",
+  "device",
+  "metric",
+  "count",
+  "min",
+  "max",
+  "mean",
+  "p50",
+  "p99",
+  "breaches",
+  "drift",
+  "health",
+  "availability",
+  "readings",
+  "expectedReadings",
+  "alerts",
+  "completeness",
 ];
 
 /** A report as CSV (RFC 4180): a header, then a row a device and metric, with the device's own columns repeated. */
@@ -14,9 +31,26 @@ export function reportCsv(report: DailyReport): string {
       const { count, min, max, mean, p50, p99, breaches, drift } = metric;
       const { health, availability, readings, expectedReadings, alerts } = device;
       const fields = [
-        ...[report.day, report.timezone, report.revision, device.site, device.device, metric.metric],
-        ...[count, min, max, mean, p50, p99, breaches, drift],
-        ...[health, availability, readings, expectedReadings, alerts, report.completeness.ratio],
+        report.day,
+        report.timezone,
+        report.revision,
+        device.site,
+        device.device,
+        metric.metric,
+        count,
+        min,
+        max,
+        mean,
+        p50,
+        p99,
+        breaches,
+        drift,
+        health,
+        availability,
+        readings,
+        expectedReadings,
+        alerts,
+        report.completeness.ratio,
       ];
       rows.push(fields.map(csvField).join(","));
     }

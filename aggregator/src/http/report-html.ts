@@ -34,75 +34,139 @@ const HEALTH_WARNING = 70;
 /** A report as one page to read or print, whole in itself: no scripts, no other files. */
 export function reportPage(report: DailyReport): string {
   return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Health report ${report.day} · Weir</title>
-<style>${OWN_STYLE}</style>
-</head>
-<body>
-<h1>Health report, ${report.day}</h1>
-<p class="muted">${report.timezone} · revision ${report.revision} · ${report.devices.length} devices</p>
-${summary(report)}
-<h2>Devices</h2>
-${deviceTable(report.devices)}
-${report.devices.map(deviceSection)}
-${lineage(report)}
-</body>
-</html>
-`.text;
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <title>Health report ${report.day} · Weir</title>
+        <style>
+          ${OWN_STYLE}
+        </style>
+      </head>
+      <body>
+        <h1>Health report, ${report.day}</h1>
+        <p class="muted">${report.timezone} · revision ${report.revision} · ${report.devices.length} devices</p>
+        ${summary(report)}
+        <h2>Devices</h2>
+        ${deviceTable(report.devices)} ${report.devices.map(deviceSection)} ${lineage(report)}
+      </body>
+    </html> `.text;
 }
 
 function summary({ completeness }: DailyReport): Html {
   return html`<dl>
-<dt>Completeness</dt><dd>${percent(completeness.ratio)} (${whole(completeness.readings)} of ${whole(completeness.expectedReadings)} readings expected)</dd>
-<dt>Stamped on receipt</dt><dd>${whole(completeness.stampedReadings)} readings brought no time of their own</dd>
-<dt>Rejected</dt><dd>${reasons(completeness.rejected)}</dd>
-<dt>Dropped</dt><dd>${reasons(completeness.dropped)}</dd>
-</dl>`;
+    <dt>Completeness</dt>
+    <dd>
+      ${percent(completeness.ratio)} (${whole(completeness.readings)} of ${whole(completeness.expectedReadings)}
+      readings expected)
+    </dd>
+    <dt>Stamped on receipt</dt>
+    <dd>${whole(completeness.stampedReadings)} readings brought no time of their own</dd>
+    <dt>Rejected</dt>
+    <dd>${reasons(completeness.rejected)}</dd>
+    <dt>Dropped</dt>
+    <dd>${reasons(completeness.dropped)}</dd>
+  </dl>`;
 }
 
 function deviceTable(devices: readonly DeviceReport[]): Html {
   if (devices.length === 0) return html`<p>No device has readings on this day.</p>`;
-  return html`<div class="scroll"><table>
-<thead><tr><th class="name">Device</th><th>Health</th><th>Availability</th><th>Alerts</th><th>Breaches</th><th>Readings</th><th>Trend</th></tr></thead>
-<tbody>${devices.map(
-    (device) => html`<tr><td class="name">${device.site} / ${device.device}</td>
-<td class="${healthClass(device.health)}">${device.health.toFixed(1)}</td><td>${percent(device.availability)}</td>
-<td>${whole(device.alerts)}</td><td>${whole(device.breaches)}</td><td>${whole(device.readings)}</td><td>${trendText(device.trend)}</td></tr>
-`,
-  )}</tbody></table></div>`;
+  return html`<div class="scroll">
+    <table>
+      <thead>
+        <tr>
+          <th class="name">Device</th>
+          <th>Health</th>
+          <th>Availability</th>
+          <th>Alerts</th>
+          <th>Breaches</th>
+          <th>Readings</th>
+          <th>Trend</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${devices.map(
+          (device) =>
+            html`<tr>
+              <td class="name">${device.site} / ${device.device}</td>
+              <td class="${healthClass(device.health)}">${device.health.toFixed(1)}</td>
+              <td>${percent(device.availability)}</td>
+              <td>${whole(device.alerts)}</td>
+              <td>${whole(device.breaches)}</td>
+              <td>${whole(device.readings)}</td>
+              <td>${trendText(device.trend)}</td>
+            </tr> `,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 function deviceSection(device: DeviceReport): Html {
   const { availability, breaches, drift } = device.healthParts;
-  return html`<section><h2>${device.site} / ${device.device}</h2>
-<p>Health <strong class="${healthClass(device.health)}">${device.health.toFixed(1)}</strong>
-<span class="muted">(availability ${availability.toFixed(1)}, breaches ${breaches.toFixed(1)}, drift ${drift.toFixed(1)})</span></p>
-<div class="scroll"><table>
-<thead><tr><th class="name">Metric</th><th>Count</th><th>Min</th><th>Mean</th><th>Median</th><th>p99</th><th>Max</th><th>Breaches</th><th>Drift</th></tr></thead>
-<tbody>${device.metrics.map(metricRow)}</tbody></table></div></section>
-`;
+  return html`<section>
+    <h2>${device.site} / ${device.device}</h2>
+    <p>
+      Health <strong class="${healthClass(device.health)}">${device.health.toFixed(1)}</strong>
+      <span class="muted"
+        >(availability ${availability.toFixed(1)}, breaches ${breaches.toFixed(1)}, drift ${drift.toFixed(1)})</span
+      >
+    </p>
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th class="name">Metric</th>
+            <th>Count</th>
+            <th>Min</th>
+            <th>Mean</th>
+            <th>Median</th>
+            <th>p99</th>
+            <th>Max</th>
+            <th>Breaches</th>
+            <th>Drift</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${device.metrics.map(metricRow)}
+        </tbody>
+      </table>
+    </div>
+  </section> `;
 }
 
 function metricRow(metric: MetricReport): Html {
   const drift = metric.drift === null ? "–" : percent(metric.drift);
   const { count, min, mean, p50, p99, max, breaches } = metric;
-  return html`<tr><td class="name">${metric.metric}</td><td>${whole(count)}</td><td>${number(min)}</td><td>${number(mean)}</td>
-<td>${number(p50)}</td><td>${number(p99)}</td><td>${number(max)}</td><td>${whole(breaches)}</td><td>${drift}</td></tr>
-`;
+  return html`<tr>
+    <td class="name">${metric.metric}</td>
+    <td>${whole(count)}</td>
+    <td>${number(min)}</td>
+    <td>${number(mean)}</td>
+    <td>${number(p50)}</td>
+    <td>${number(p99)}</td>
+    <td>${number(max)}</td>
+    <td>${whole(breaches)}</td>
+    <td>${drift}</td>
+  </tr> `;
 }
 
 function lineage({ lineage: { operatorVersion, thresholdVersions, sources } }: DailyReport): Html {
   return html`<h2>Lineage</h2>
-<dl><dt>Operators</dt><dd>version ${operatorVersion}</dd>
-<dt>Thresholds</dt><dd>${thresholdVersions.length === 0 ? "none" : thresholdVersions.join(", ")}</dd>
-${sources.map(
-  (source) => html`<dt>Agent</dt><dd>${source.agent}: ${whole(source.readings)} readings,
-${new Date(source.firstTsMs).toISOString()} to ${new Date(source.lastTsMs).toISOString()}</dd>
-`,
-)}</dl>`;
+    <dl>
+      <dt>Operators</dt>
+      <dd>version ${operatorVersion}</dd>
+      <dt>Thresholds</dt>
+      <dd>${thresholdVersions.length === 0 ? "none" : thresholdVersions.join(", ")}</dd>
+      ${sources.map(
+        (source) =>
+          html`<dt>Agent</dt>
+            <dd>
+              ${source.agent}: ${whole(source.readings)} readings, ${new Date(source.firstTsMs).toISOString()} to
+              ${new Date(source.lastTsMs).toISOString()}
+            </dd> `,
+      )}
+    </dl>`;
 }
 
 function healthClass(health: number): string {
@@ -113,6 +177,7 @@ function healthClass(health: number): string {
 function trendText(trend: Trend): string {
   if (trend.slopePerDay === null) return "–";
   const slope = `${trend.slopePerDay > 0 ? "+" : ""}${trend.slopePerDay.toFixed(2)} a day`;
+  if (trend.daysUntilCritical === 0) return `${slope}, critical now`;
   return trend.daysUntilCritical === null ? slope : `${slope}, critical in ${trend.daysUntilCritical.toFixed(1)} days`;
 }
 

@@ -192,7 +192,13 @@ export const NAMED_SCHEMAS: ReadonlyArray<Schema & { readonly $id: string }> = [
   { $id: "SeriesColumns", ...seriesColumns },
   {
     $id: "ReportListing",
-    ...object({ day: text, revision: whole, issuedAtMs: nullable(timeMs), devices: whole, worstHealth: nullable(number) }),
+    ...object({
+      day: text,
+      revision: whole,
+      issuedAtMs: nullable(timeMs),
+      devices: whole,
+      worstHealth: nullable(number),
+    }),
   },
   { $id: "DailyReport", ...dailyReport },
   { $id: "ThresholdListing", ...thresholdListing },

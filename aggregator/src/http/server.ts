@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import type { Server } from "node:http";
 import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
@@ -12,7 +13,7 @@ import { createErrorHandler, notFound } from "./errors.ts";
 import type { LiveHub } from "./live.ts";
 import { createLiveHub, LIVE_BUFFER_BYTES_MAX } from "./live.ts";
 import { isLoopbackHost } from "./origin.ts";
-import { installPages } from "./pages.ts";
+import { FAVICON_FILE, installPages } from "./pages.ts";
 import { installAlerts } from "./routes/alerts.ts";
 import { installFleet } from "./routes/fleet.ts";
 import { installProbes } from "./routes/probes.ts";
@@ -174,11 +175,16 @@ async function installRoutes(
       components: { securitySchemes: { password: { type: "http", scheme: "basic" } } },
       ...(access.auth ? { security: [{ password: [] }] } : {}),
     },
-    refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema${index}`) },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) =>
+        typeof json.$id === "string" ? json.$id : `schema${index}`,
+    },
   });
   await app.register(fastifySwaggerUi, {
     routePrefix: "/api/docs",
     uiConfig: { validatorUrl: null },
+    theme: { title: "Weir API" },
+    logo: { type: "image/svg+xml", content: await readFile(FAVICON_FILE), href: "/", target: "_self" },
     // Swagger UI styles its elements inline; it shows only what we wrote.
     staticCSP: CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'"),
   });

@@ -13,7 +13,10 @@ export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Bu
  *
  * Returns how to add a handler; a path has one, so adding another replaces it.
  */
-export function routeUpgrades(server: Server, log: (line: string) => void): (path: string, handler: UpgradeHandler) => void {
+export function routeUpgrades(
+  server: Server,
+  log: (line: string) => void,
+): (path: string, handler: UpgradeHandler) => void {
   const handlers = new Map<string, UpgradeHandler>();
   server.on("upgrade", (request, socket, head) => {
     // Until a handler takes over, a reset connection has nobody else to catch it.
@@ -25,7 +28,10 @@ export function routeUpgrades(server: Server, log: (line: string) => void): (pat
       handler(request, socket, head);
     } catch (error) {
       if (!(error instanceof HttpError)) log(`Upgrade of ${path} failed: ${errorMessage(error)}`);
-      refuse(socket, error instanceof HttpError ? error : new HttpError(500, "INTERNAL", "The aggregator failed to answer."));
+      refuse(
+        socket,
+        error instanceof HttpError ? error : new HttpError(500, "INTERNAL", "The aggregator failed to answer."),
+      );
     }
   });
   return (path, handler) => {

@@ -123,12 +123,12 @@ export class FrameStore {
       const series = this.#series(origin, index);
       // A lane is in order, so the name came before; an index without one is a broken agent, not a lost reading.
       if (!series) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
-      applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace);
+      const grown = applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace);
       this.#db.run(
         `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, @first), @first),
            last_value = CASE WHEN coalesce(last_ts_ms, @last) <= @last THEN @value ELSE last_value END,
-           last_ts_ms = max(coalesce(last_ts_ms, @last), @last) WHERE id = @id`,
-        { first: partial.firstTsMs, last: partial.lastTsMs, value: partial.lastValue, id: series.id },
+           last_ts_ms = max(coalesce(last_ts_ms, @last), @last), readings = readings + @grown WHERE id = @id`,
+        { grown, first: partial.firstTsMs, last: partial.lastTsMs, value: partial.lastValue, id: series.id },
       );
       if (this.#queueForInflux) {
         this.#db.run(

@@ -152,7 +152,11 @@ function ackPart(alert: AlertView, nowMs: number, onChange: (alert: AlertView) =
     const at = alert.ackedAtMs === null ? "" : time(alert.ackedAtMs, nowMs);
     return h(
       "span",
-      { class: "acked two", "data-testid": "acked", title: alert.ackedAtMs === null ? undefined : fullTime(alert.ackedAtMs) },
+      {
+        class: "acked two",
+        "data-testid": "acked",
+        title: alert.ackedAtMs === null ? undefined : fullTime(alert.ackedAtMs),
+      },
       h("span", {}, `✓ ${alert.ackedBy}`),
       h("small", { class: "muted" }, at),
     );

@@ -109,5 +109,8 @@ async function request(url: string, init: RequestInit): Promise<Response> {
   if (response.ok) return response;
   if (response.status === 401) location.assign("/login");
   const body = (await response.json().catch(() => null)) as { error?: { code: string; message: string } } | null;
-  throw new ApiError(body?.error?.code ?? "FAILED", body?.error?.message ?? `The aggregator answered ${response.status}.`);
+  throw new ApiError(
+    body?.error?.code ?? "FAILED",
+    body?.error?.message ?? `The aggregator answered ${response.status}.`,
+  );
 }

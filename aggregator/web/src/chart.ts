@@ -1,3 +1,4 @@
+import type uPlot from "uplot";
 import type { SeriesColumns } from "@weir/aggregator/queries";
 import type { AlertView } from "@weir/shared/model/alert";
 import type { ChartColumns } from "./columns.ts";
@@ -5,10 +6,8 @@ import { chartColumns } from "./columns.ts";
 import { h, setText } from "./dom.ts";
 import { count, time, value, words } from "./format.ts";
 
-// Types only: the module itself is loaded from our own server, when the first chart is drawn.
-type UPlot = import("uplot");
-type UPlotOptions = import("uplot").Options;
-type UPlotClass = typeof import("uplot");
+// The type only: the module itself is loaded from our own server, when the first chart is drawn.
+type UPlotClass = typeof uPlot;
 
 const UPLOT_URL = "/assets/uplot.js";
 
@@ -46,13 +45,19 @@ export function createChart(metric: string): Chart {
   const note = h("p", { class: "muted plot-note", hidden: true }, "No readings in this range. Choose a longer one.");
   const element = h(
     "figure",
-    { class: "card chart", "data-testid": "chart", "data-metric": metric, role: "group", "aria-label": `Chart of ${words(metric)}` },
+    {
+      class: "card chart",
+      "data-testid": "chart",
+      "data-metric": metric,
+      role: "group",
+      "aria-label": `Chart of ${words(metric)}`,
+    },
     h("figcaption", {}, h("h3", {}, words(metric)), readout),
     canvas,
     note,
   );
   let drawn: Drawn | undefined;
-  let plot: UPlot | undefined;
+  let plot: uPlot | undefined;
   let closed = false;
 
   let making = false;
@@ -60,11 +65,15 @@ export function createChart(metric: string): Chart {
     // What is drawn while the module loads is drawn by the plot that is being made.
     if (making) return;
     making = true;
-    const uPlot = await loadUPlot();
+    const Plot = await loadUPlot();
     making = false;
     if (closed || !drawn) return;
     plot?.destroy();
-    plot = new uPlot(options(uPlot, canvas.clientWidth, () => drawn, readout), data(drawn.columns), canvas);
+    plot = new Plot(
+      options(Plot, canvas.clientWidth, () => drawn, readout),
+      data(drawn.columns),
+      canvas,
+    );
   };
   const sized = new ResizeObserver(() => {
     if (plot && canvas.clientWidth > 0) plot.setSize({ width: canvas.clientWidth, height: HEIGHT_PX });
@@ -98,14 +107,14 @@ export function createChart(metric: string): Chart {
   };
 }
 
-function data(columns: ChartColumns): import("uplot").AlignedData {
+function data(columns: ChartColumns): uPlot.AlignedData {
   return [columns.timeS, columns.max, columns.min, columns.mean, columns.low, columns.high, columns.breach];
 }
 
-function options(uPlot: UPlotClass, width: number, drawn: () => Drawn | undefined, readout: HTMLElement): UPlotOptions {
+function options(Plot: UPlotClass, width: number, drawn: () => Drawn | undefined, readout: HTMLElement): uPlot.Options {
   const colour = colours();
   const line = { points: { show: false } };
-  const limit = { ...line, stroke: colour("--limit"), width: 1.25, dash: [5, 4], ...steppedPaths(uPlot) };
+  const limit = { ...line, stroke: colour("--limit"), width: 1.25, dash: [5, 4], ...steppedPaths(Plot) };
   const edge = { ...line, stroke: "transparent", width: 0 };
   const axis = {
     stroke: colour("--muted"),
@@ -149,8 +158,8 @@ function options(uPlot: UPlotClass, width: number, drawn: () => Drawn | undefine
   };
 }
 
-function steppedPaths(uPlot: UPlotClass): Pick<import("uplot").Series, "paths"> {
-  const paths = uPlot.paths.stepped?.({ align: 1 });
+function steppedPaths(Plot: UPlotClass): Pick<uPlot.Series, "paths"> {
+  const paths = Plot.paths.stepped?.({ align: 1 });
   return paths ? { paths } : {};
 }
 
@@ -187,7 +196,7 @@ function valueRange(columns: ChartColumns | undefined): [number, number] {
   return [low - room, high + room];
 }
 
-function shadeAlerts(plot: UPlot, alerts: readonly AlertView[], fill: string): void {
+function shadeAlerts(plot: uPlot, alerts: readonly AlertView[], fill: string): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.fillStyle = fill;
@@ -210,5 +219,8 @@ function showReading(readout: HTMLElement, columns: ChartColumns, index: number)
   }
   const at = time(columns.timeS[index]! * 1000, Date.now());
   const breaches = columns.breaches[index]! > 0 ? ` · ${count(columns.breaches[index]!)} breaches` : "";
-  setText(readout, `${at} · mean ${value(mean)} · ${value(columns.min[index]!)} to ${value(columns.max[index]!)}${breaches}`);
+  setText(
+    readout,
+    `${at} · mean ${value(mean)} · ${value(columns.min[index]!)} to ${value(columns.max[index]!)}${breaches}`,
+  );
 }

@@ -20,10 +20,18 @@ export interface ChartColumns {
  * The rows of known from fromMs on, up to where fresh begins to speak, then those of fresh. Both have the same step;
  * freshFromMs: from where fresh was asked for.
  */
-export function mergeColumns(known: SeriesColumns, fresh: SeriesColumns, freshFromMs: number, fromMs: number): SeriesColumns {
+export function mergeColumns(
+  known: SeriesColumns,
+  fresh: SeriesColumns,
+  freshFromMs: number,
+  fromMs: number,
+): SeriesColumns {
   const start = firstAtOrAfter(known.tsMs, fromMs);
   const end = firstAtOrAfter(known.tsMs, freshFromMs);
-  const join = <T>(before: readonly T[], after: readonly T[]): T[] => [...before.slice(start, Math.max(start, end)), ...after];
+  const join = <T>(before: readonly T[], after: readonly T[]): T[] => [
+    ...before.slice(start, Math.max(start, end)),
+    ...after,
+  ];
   return {
     ...fresh,
     tsMs: join(known.tsMs, fresh.tsMs),

@@ -39,7 +39,7 @@ export function byId(id: string): HTMLElement {
 /** Makes the children of parent be elements, in this order, moving as few as possible. */
 export function reconcile(parent: Element, elements: readonly Element[]): void {
   const kept = new Set(elements);
-  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  for (const child of Array.from(parent.children)) if (!kept.has(child)) child.remove();
   let at = parent.firstElementChild;
   for (const element of elements) {
     if (element === at) at = at.nextElementSibling;

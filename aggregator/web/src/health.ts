@@ -15,5 +15,10 @@ export function healthMeter(health: number | null): HTMLElement {
   if (health === null) return h("span", { class: "muted", title: "No report yet" }, "–");
   const bar = h("i", {});
   bar.style.inlineSize = `${health}%`;
-  return h("span", { class: `health ${healthLevel(health)}` }, h("b", {}, health.toFixed(1)), h("span", { class: "track" }, bar));
+  return h(
+    "span",
+    { class: `health ${healthLevel(health)}` },
+    h("b", {}, health.toFixed(1)),
+    h("span", { class: "track" }, bar),
+  );
 }

@@ -43,7 +43,8 @@ function pageOf(name: string, [first, second]: readonly string[]): Page {
   if (name === "devices") return first && second ? createDevicePage(first, second) : createDevicesPage();
   if (name === "reports") return createReportsPage(first);
   if (name === "agents") return createAgentsPage();
-  if (name === "thresholds") return /^\d+$/.test(first ?? "") ? createThresholdPage(Number(first)) : createThresholdsPage();
+  if (name === "thresholds")
+    return /^\d+$/.test(first ?? "") ? createThresholdPage(Number(first)) : createThresholdsPage();
   return createAlertsPage();
 }
 

@@ -31,7 +31,7 @@ function hourEnd(calendar: Calendar, hourMs: number): number {
 /**
  * Takes a window partial in. replace false: it holds readings that no partial before held, and merges. replace true:
  * it holds all of its window's readings, and takes the place of what is there; the hour is then merged anew from its
- * windows.
+ * windows. Returns by how many readings the window has grown.
  */
 export function applyWindowPartial(
   store: CellStore,
@@ -40,17 +40,18 @@ export function applyWindowPartial(
   windowStartMs: number,
   partial: Partial,
   replace: boolean,
-): void {
+): number {
   const before = store.get(series, "window", windowStartMs);
   store.put(series, "window", windowStartMs, before && !replace ? mergePartials(before, partial) : partial);
   const hourMs = calendar.hourStart(windowStartMs);
   if (before && replace) {
     const merged = mergeHour(store, calendar, series, hourMs);
     if (merged) store.put(series, "hour", hourMs, merged);
-    return;
+    return partial.count - before.count;
   }
   const hour = store.get(series, "hour", hourMs);
   store.put(series, "hour", hourMs, hour ? mergePartials(hour, partial) : partial);
+  return partial.count;
 }
 
 /** An hour merged from its windows: the batch path to what applyWindowPartial keeps up to date. */

@@ -60,12 +60,16 @@ export function installAlerts(app: FastifyInstance, queries: Queries, access: Ac
         tags,
         params: {
           type: "object",
-          properties: { id: { type: "string", minLength: 1, description: "the alert's id, URL-encoded (it holds slashes)" } },
+          properties: {
+            id: { type: "string", minLength: 1, description: "the alert's id, URL-encoded (it holds slashes)" },
+          },
         },
         body: {
           type: ["object", "null"],
           additionalProperties: false,
-          properties: { by: { type: "string", maxLength: PERSON_LENGTH_MAX, description: "default: the login's name" } },
+          properties: {
+            by: { type: "string", maxLength: PERSON_LENGTH_MAX, description: "default: the login's name" },
+          },
         },
         response: responses(ref("Alert"), 400, 404),
       },

@@ -16,7 +16,9 @@ const deviceParams = { type: "object", properties: { site: name, device: name } 
 
 /** Agents, devices, and the readings of one series. */
 export function installFleet(app: FastifyInstance, queries: Queries): void {
-  app.get("/api/agents", { schema: { summary: "Agents", tags, response: responses(refs("Agent")) } }, () => queries.agents());
+  app.get("/api/agents", { schema: { summary: "Agents", tags, response: responses(refs("Agent")) } }, () =>
+    queries.agents(),
+  );
 
   app.get("/api/devices", { schema: { summary: "Devices", tags, response: responses(refs("Device")) } }, () =>
     queries.devices(),
@@ -40,7 +42,10 @@ export function installFleet(app: FastifyInstance, queries: Queries): void {
           additionalProperties: false,
           properties: {
             from: { type: "string", description: "ISO 8601 or epoch ms; default: a day before to" },
-            to: { type: "string", description: "ISO 8601 or epoch ms, exclusive; default: just after the newest reading" },
+            to: {
+              type: "string",
+              description: "ISO 8601 or epoch ms, exclusive; default: just after the newest reading",
+            },
             step: {
               type: "string",
               description:

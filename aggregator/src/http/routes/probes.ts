@@ -6,9 +6,13 @@ const status = { type: "object", required: ["status"], properties: { status: { t
 
 /** /healthz: the process answers; /readyz: it can do its work; /metrics: its counters. httpMetrics: those of http/. */
 export function installProbes(app: FastifyInstance, queries: Queries, httpMetrics: () => string): void {
-  app.get("/healthz", { schema: { summary: "The process answers", tags: ["probes"], response: responses(status) } }, () => ({
-    status: "ok",
-  }));
+  app.get(
+    "/healthz",
+    { schema: { summary: "The process answers", tags: ["probes"], response: responses(status) } },
+    () => ({
+      status: "ok",
+    }),
+  );
   app.get(
     "/readyz",
     { schema: { summary: "The store answers", tags: ["probes"], response: { 200: status, 503: status } } },

@@ -21,7 +21,11 @@ export function installReports(app: FastifyInstance, queries: Queries): void {
     () => queries.reportDays(),
   );
 
-  const install = (suffix: string, media: string, answer: (found: ReportAnswer, reply: FastifyReply) => FastifyReply): void => {
+  const install = (
+    suffix: string,
+    media: string,
+    answer: (found: ReportAnswer, reply: FastifyReply) => FastifyReply,
+  ): void => {
     const json = media === "application/json";
     app.get<ReportRoute>(
       `/api/reports/daily/:day${suffix}`,

@@ -28,7 +28,14 @@ export function installThresholds(app: FastifyInstance, queries: Queries): void 
 
   app.get<{ Params: VersionParams }>(
     "/api/thresholds/:version",
-    { schema: { summary: "One threshold version", tags, params, response: responses(ref("ThresholdVersion"), 400, 404) } },
+    {
+      schema: {
+        summary: "One threshold version",
+        tags,
+        params,
+        response: responses(ref("ThresholdVersion"), 400, 404),
+      },
+    },
     ({ params: { version } }) => {
       const found = queries.threshold(version);
       if (!found) throw notFound(`There is no threshold version ${version}.`);

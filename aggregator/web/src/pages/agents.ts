@@ -59,7 +59,11 @@ function agentCard(agent: AgentView, seen: Map<HTMLElement, number>): HTMLElemen
       "header",
       {},
       h("h2", {}, agent.agent),
-      h("span", { class: `pill ${agent.connected ? "good" : "critical"}` }, agent.connected ? "connected" : "disconnected"),
+      h(
+        "span",
+        { class: `pill ${agent.connected ? "good" : "critical"}` },
+        agent.connected ? "connected" : "disconnected",
+      ),
     ),
     h(
       "dl",

@@ -42,14 +42,17 @@ export function createAlertsPage(): Page {
     const all = [...held.values()].toSorted((a, b) => b.startedAtMs - a.startedAtMs || (a.id < b.id ? 1 : -1));
     summary.update(all);
     filters.offer(all);
-    const shown = all.filter(filters.accepts);
+    const shown = all.filter((alert) => filters.accepts(alert));
     more.hidden = shown.length <= ALERT_ROWS_MAX;
-    setText(more, `The newest ${count(ALERT_ROWS_MAX)} of ${count(shown.length)} alerts are shown; narrow the filters to see others.`);
+    setText(
+      more,
+      `The newest ${count(ALERT_ROWS_MAX)} of ${count(shown.length)} alerts are shown; narrow the filters to see others.`,
+    );
     if (shown.length > 0) {
       list.show(shown, fresh);
       if (list.element.parentElement !== place) fill(place, list.element);
     } else if (fetched) {
-      fill(place, filters.active() ? noMatch(filters.clear) : noAlerts());
+      fill(place, filters.active() ? noMatch(() => filters.clear()) : noAlerts());
     }
     fresh.clear();
   };
@@ -109,7 +112,10 @@ function dropOldest(held: Map<string, AlertView>): void {
 }
 
 function noAlerts(): HTMLElement {
-  return empty("No alerts", "Every reading is within its band. Alerts appear here by themselves as soon as one is not.");
+  return empty(
+    "No alerts",
+    "Every reading is within its band. Alerts appear here by themselves as soon as one is not.",
+  );
 }
 
 function noMatch(clear: () => void): HTMLElement {
@@ -119,7 +125,13 @@ function noMatch(clear: () => void): HTMLElement {
 }
 
 function personField(): HTMLElement {
-  const input = h("input", { type: "text", maxlength: 64, value: person(), placeholder: "your name", autocomplete: "name" });
+  const input = h("input", {
+    type: "text",
+    maxlength: 64,
+    value: person(),
+    placeholder: "your name",
+    autocomplete: "name",
+  });
   input.addEventListener("change", () => setPerson(input.value));
   return h("label", { class: "inline" }, h("span", { class: "muted" }, "Acknowledging as"), input);
 }
@@ -139,7 +151,12 @@ function createFilters(onQuery: () => void, onText: () => void): Filters {
   const state = select("State", "filter-state", ["firing", "resolved", "withdrawn"]);
   const site = select("Site", "filter-site", []);
   const device = select("Device", "filter-device", []);
-  const text = h("input", { type: "search", placeholder: "Filter by text", "aria-label": "Filter by text", "data-testid": "filter-text" });
+  const text = h("input", {
+    type: "search",
+    placeholder: "Filter by text",
+    "aria-label": "Filter by text",
+    "data-testid": "filter-text",
+  });
   const unseen = h("input", { type: "checkbox" });
   for (const control of [state, site, device]) control.addEventListener("change", onQuery);
   text.addEventListener("input", onText);
@@ -151,7 +168,10 @@ function createFilters(onQuery: () => void, onText: () => void): Filters {
     element: h(
       "div",
       { class: "filters", role: "search" },
-      ...[text, state, site, device],
+      text,
+      state,
+      site,
+      device,
       h("label", { class: "check" }, unseen, "Unacknowledged"),
     ),
     query: () => ({ state: state.value, site: site.value, device: device.value }),
@@ -183,7 +203,11 @@ function searchText({ site, device, metric, kind, severity, ackedBy }: AlertView
 }
 
 function select(label: string, testId: string, options: readonly string[]): HTMLSelectElement {
-  const element = h("select", { "aria-label": label, "data-testid": testId }, h("option", { value: "" }, `${label}: any`));
+  const element = h(
+    "select",
+    { "aria-label": label, "data-testid": testId },
+    h("option", { value: "" }, `${label}: any`),
+  );
   for (const option of options) element.append(h("option", { value: option }, option));
   return element;
 }

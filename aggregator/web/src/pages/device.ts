@@ -55,7 +55,8 @@ export function createDevicePage(site: string, device: string): Page {
 
   const bounds = (): { fromMs: number; toMs: number } => {
     const toMs = newestTsMs + 1;
-    const fromMs = range.rangeMs === Infinity ? Math.min(detail?.firstTsMs ?? toMs - 1, toMs - 1) : toMs - range.rangeMs;
+    const fromMs =
+      range.rangeMs === Infinity ? Math.min(detail?.firstTsMs ?? toMs - 1, toMs - 1) : toMs - range.rangeMs;
     return { fromMs: Math.max(0, fromMs), toMs };
   };
   const stepMs = (): number => {
@@ -80,11 +81,17 @@ export function createDevicePage(site: string, device: string): Page {
     const { fromMs, toMs } = bounds();
     const step = fresh || !metric.columns ? stepMs() : metric.columns.stepMs;
     const sinceMs = fresh ? fromMs : Math.max(fromMs, metric.columns?.tsMs.at(-1) ?? fromMs);
-    const columns = await fetchSeries(site, device, name, { fromMs: Math.floor(sinceMs / step) * step, toMs, stepMs: step });
+    const columns = await fetchSeries(site, device, name, {
+      fromMs: Math.floor(sinceMs / step) * step,
+      toMs,
+      stepMs: step,
+    });
     // Another range has been chosen meanwhile; its own fetch is under way.
     if (closed || asked !== range) return;
     metric.columns =
-      fresh || !metric.columns ? columns : mergeColumns(metric.columns, columns, Math.floor(sinceMs / step) * step, fromMs);
+      fresh || !metric.columns
+        ? columns
+        : mergeColumns(metric.columns, columns, Math.floor(sinceMs / step) * step, fromMs);
     drawChart(name);
   };
   const fetchAll = async (): Promise<void> => {
@@ -147,7 +154,12 @@ export function createDevicePage(site: string, device: string): Page {
       {},
       h("p", { class: "crumbs" }, h("a", { href: "#/devices" }, "Devices"), ` / ${site}`),
       h("div", { class: "page-head" }, h("h1", { tabindex: "-1" }, device), stats),
-      h("div", { class: "chart-tools" }, rangeButtons((chosen) => void choose(chosen)), chartKey()),
+      h(
+        "div",
+        { class: "chart-tools" },
+        rangeButtons((chosen) => void choose(chosen)),
+        chartKey(),
+      ),
       charts,
       h("h2", {}, "Alerts of this device"),
       alertPlace,

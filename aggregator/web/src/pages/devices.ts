@@ -15,7 +15,11 @@ export function createDevicesPage(): Page {
   let devices: DeviceView[] = [];
   const lastSeen = new Map<string, { tsMs: number; cell: HTMLElement }>();
   const place = h("div", { class: "card flush", "aria-busy": "true" });
-  const text = h("input", { type: "search", placeholder: "Filter by site, device or agent", "aria-label": "Filter devices" });
+  const text = h("input", {
+    type: "search",
+    placeholder: "Filter by site, device or agent",
+    "aria-label": "Filter devices",
+  });
   text.addEventListener("input", () => draw());
   const amount = h("span", { class: "muted" });
 
@@ -69,7 +73,10 @@ function worstFirst(a: DeviceView, b: DeviceView): number {
   return health === 0 ? `${a.site}/${a.device}`.localeCompare(`${b.site}/${b.device}`) : health;
 }
 
-function table(devices: readonly DeviceView[], lastSeen: Map<string, { tsMs: number; cell: HTMLElement }>): HTMLElement {
+function table(
+  devices: readonly DeviceView[],
+  lastSeen: Map<string, { tsMs: number; cell: HTMLElement }>,
+): HTMLElement {
   const body = h("tbody");
   for (const view of devices) {
     const seen = h("td", { class: "nowrap", title: fullTime(view.lastTsMs), "data-label": "Last reading" });

@@ -53,8 +53,13 @@ function noReports(): HTMLElement {
   return empty("No reports yet", "A day has a report as soon as one device has sent readings on it.");
 }
 
-function dayLink({ day, revision, worstHealth, devices }: ReportListing, isNewest: boolean, isShown: boolean): HTMLElement {
-  const state = revision === 0 ? (isNewest ? "so far" : "not issued yet") : revision === 1 ? "issued" : `revision ${revision}`;
+function dayLink(
+  { day, revision, worstHealth, devices }: ReportListing,
+  isNewest: boolean,
+  isShown: boolean,
+): HTMLElement {
+  const state =
+    revision === 0 ? (isNewest ? "so far" : "not issued yet") : revision === 1 ? "issued" : `revision ${revision}`;
   const worst =
     worstHealth === null
       ? h("small", { class: "muted" }, `${count(devices)} devices`)
@@ -90,7 +95,13 @@ function reportHead({ day, timezone, revision }: DailyReport, bytes: string): HT
     ["CSV", ".csv"],
     ["HTML", ".html"],
   ] as const) {
-    links.append(h("a", { class: "button small", href: url + suffix, target: label === "CSV" ? undefined : "_blank", rel: "noopener" }, label));
+    links.append(
+      h(
+        "a",
+        { class: "button small", href: url + suffix, target: label === "CSV" ? undefined : "_blank", rel: "noopener" },
+        label,
+      ),
+    );
   }
   const state = revision === 0 ? "so far" : `revision ${revision}`;
   return h(
@@ -107,7 +118,12 @@ async function compareWithBatch(day: string, bytes: string, outcome: HTMLElement
     // Fetched again, so that readings that came meanwhile don't look like a difference.
     const live = batch === bytes ? bytes : await fetchReport(day, false);
     const same = live === batch;
-    fill(outcome, same ? `✓ Live and batch agree: ${count(new Blob([batch]).size)} equal bytes` : "Live and batch differ; look again in a moment");
+    fill(
+      outcome,
+      same
+        ? `✓ Live and batch agree: ${count(new Blob([batch]).size)} equal bytes`
+        : "Live and batch differ; look again in a moment",
+    );
     outcome.className = same ? "good" : "critical";
   } catch (error) {
     fill(outcome, error instanceof Error ? error.message : String(error));
@@ -145,7 +161,11 @@ function devicesPart({ devices }: DailyReport): HTMLElement {
     const isNumber = title === "Alerts" || title === "Breaches" || title === "Availability";
     head.append(h("th", { scope: "col", class: isNumber ? "number" : "" }, title));
   }
-  return h("div", { class: "card flush" }, h("table", { class: "stack", "data-testid": "report-table" }, h("thead", {}, head), body));
+  return h(
+    "div",
+    { class: "card flush" },
+    h("table", { class: "stack", "data-testid": "report-table" }, h("thead", {}, head), body),
+  );
 }
 
 /** A device's row, and below it one with its metrics that opens on demand. */
@@ -156,7 +176,8 @@ function deviceRows(device: DeviceReport): [HTMLElement, HTMLElement] {
   toggle.addEventListener("click", () => {
     metrics.hidden = !metrics.hidden;
     toggle.setAttribute("aria-expanded", String(!metrics.hidden));
-    if (!metrics.hidden && metrics.childElementCount === 0) metrics.append(h("td", { colspan: 7 }, metricTable(device.metrics)));
+    if (!metrics.hidden && metrics.childElementCount === 0)
+      metrics.append(h("td", { colspan: 7 }, metricTable(device.metrics)));
   });
   const row = h(
     "tr",
@@ -165,7 +186,12 @@ function deviceRows(device: DeviceReport): [HTMLElement, HTMLElement] {
       "th",
       { scope: "row" },
       toggle,
-      h("span", { class: "two" }, h("a", { href: deviceHref(device.site, device.device) }, device.device), h("small", { class: "muted" }, device.site)),
+      h(
+        "span",
+        { class: "two" },
+        h("a", { href: deviceHref(device.site, device.device) }, device.device),
+        h("small", { class: "muted" }, device.site),
+      ),
     ),
     h("td", { "data-label": "Health" }, healthMeter(device.health)),
     h("td", { "data-label": "Parts" }, partsPart(device)),
@@ -187,7 +213,14 @@ function partsPart({ healthParts }: DeviceReport): HTMLElement {
     const bar = h("i", { class: healthLevel(score) });
     bar.style.blockSize = `${Math.max(6, score)}%`;
     const label = `${name} ${score.toFixed(1)}`;
-    parts.append(h("span", { class: "part", title: label, role: "img", "aria-label": label }, h("span", { class: "column" }, bar), h("small", {}, short)));
+    parts.append(
+      h(
+        "span",
+        { class: "part", title: label, role: "img", "aria-label": label },
+        h("span", { class: "column" }, bar),
+        h("small", {}, short),
+      ),
+    );
   }
   return parts;
 }
@@ -212,7 +245,8 @@ function metricTable(metrics: readonly MetricReport[]): HTMLElement {
     const row = h("tr", {}, h("th", { scope: "row" }, words(metric.metric)));
     const drift = metric.drift === null ? "–" : percent(metric.drift);
     const readings = [metric.min, metric.mean, metric.p50, metric.p99, metric.max].map(value);
-    for (const text of [count(metric.count), ...readings, count(metric.breaches), drift]) row.append(h("td", { class: "number" }, text));
+    for (const text of [count(metric.count), ...readings, count(metric.breaches), drift])
+      row.append(h("td", { class: "number" }, text));
     body.append(row);
   }
   return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, head), body));
@@ -220,10 +254,15 @@ function metricTable(metrics: readonly MetricReport[]): HTMLElement {
 
 function lineagePart({ lineage }: DailyReport): HTMLElement {
   const versions = h("dd", {}, lineage.thresholdVersions.length === 0 ? "none" : "");
-  for (const version of lineage.thresholdVersions) versions.append(h("a", { href: thresholdHref(version) }, `v${version}`), " ");
+  for (const version of lineage.thresholdVersions)
+    versions.append(h("a", { href: thresholdHref(version) }, `v${version}`), " ");
   const sources = lineage.sources.map(({ agent, firstTsMs, lastTsMs, readings }) => {
     const nowMs = Date.now();
-    const span = h("span", { title: `${fullTime(firstTsMs)} to ${fullTime(lastTsMs)}` }, `${time(firstTsMs, nowMs)} to ${time(lastTsMs, nowMs)}`);
+    const span = h(
+      "span",
+      { title: `${fullTime(firstTsMs)} to ${fullTime(lastTsMs)}` },
+      `${time(firstTsMs, nowMs)} to ${time(lastTsMs, nowMs)}`,
+    );
     return h("div", {}, h("dt", {}, agent), h("dd", {}, `${count(readings)} readings, `, span));
   });
   return h(

@@ -41,7 +41,10 @@ export function createThresholdsPage(): Page {
 }
 
 function noVersions(): HTMLElement {
-  return empty("No thresholds yet", "Without bands nothing is a breach. Train a version from the last days, then publish it to the agents.");
+  return empty(
+    "No thresholds yet",
+    "Without bands nothing is a breach. Train a version from the last days, then publish it to the agents.",
+  );
 }
 
 function trainForm(done: () => void): HTMLElement {
@@ -58,20 +61,22 @@ function trainForm(done: () => void): HTMLElement {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     submit.disabled = true;
-    trainThresholds(days.valueAsNumber, note.value.trim())
-      .then(
-        (trained) => {
-          toast(`Version ${trained.version} is trained and kept as a draft.`, "done");
-          note.value = "";
-          done();
-        },
-        (error: unknown) => toast(`Not trained: ${errorMessage(error)}`, "problem"),
-      )
-      .finally(() => {
-        submit.disabled = false;
-      });
+    void train(days.valueAsNumber, note, done).finally(() => {
+      submit.disabled = false;
+    });
   });
   return form;
+}
+
+async function train(days: number, note: HTMLInputElement, done: () => void): Promise<void> {
+  try {
+    const trained = await trainThresholds(days, note.value.trim());
+    toast(`Version ${trained.version} is trained and kept as a draft.`, "done");
+    note.value = "";
+    done();
+  } catch (error) {
+    toast(`Not trained: ${errorMessage(error)}`, "problem");
+  }
 }
 
 function versionTable(versions: readonly ThresholdListing[], done: () => void): HTMLElement {
@@ -86,8 +91,16 @@ function versionTable(versions: readonly ThresholdListing[], done: () => void): 
         { "data-testid": "threshold-row", "data-version": listing.version },
         h("th", { scope: "row" }, h("a", { href: thresholdHref(listing.version) }, `v${listing.version}`)),
         h("td", { "data-label": "State" }, h("span", { class: `pill ${isDraft ? "plain" : "good"}` }, listing.state)),
-        h("td", { class: "nowrap", title: isDraft ? "" : fullTime(listing.effectiveFromMs), "data-label": "In force from" }, effective),
-        h("td", { class: "nowrap", title: fullTime(listing.createdAtMs), "data-label": "Made" }, time(listing.createdAtMs, nowMs)),
+        h(
+          "td",
+          { class: "nowrap", title: isDraft ? "" : fullTime(listing.effectiveFromMs), "data-label": "In force from" },
+          effective,
+        ),
+        h(
+          "td",
+          { class: "nowrap", title: fullTime(listing.createdAtMs), "data-label": "Made" },
+          time(listing.createdAtMs, nowMs),
+        ),
         h("td", { class: "wrap", "data-label": "Note" }, listing.note || "–"),
         h("td", { class: "number", "data-label": "Series" }, count(listing.series)),
         h("td", { class: "number", "data-label": "Rules" }, count(listing.rules)),
@@ -113,33 +126,40 @@ function publishButton(listing: ThresholdListing, done: () => void): HTMLElement
   button.addEventListener("click", () => {
     confirmPublish(listing, () => {
       button.disabled = true;
-      publishThresholds(listing.version).then(
-        (published) => {
-          toast(`Version ${published.version} is on its way to the agents.`, "done");
-          done();
-        },
-        (error: unknown) => {
-          button.disabled = false;
-          toast(`Not published: ${errorMessage(error)}`, "problem");
-        },
-      );
+      void publish(listing.version, done).finally(() => {
+        button.disabled = false;
+      });
     });
   });
   return button;
 }
 
-function confirmPublish({ version, series, rules }: ThresholdListing, publish: () => void): void {
+async function publish(version: number, done: () => void): Promise<void> {
+  try {
+    await publishThresholds(version);
+    toast(`Version ${version} is on its way to the agents.`, "done");
+    done();
+  } catch (error) {
+    toast(`Not published: ${errorMessage(error)}`, "problem");
+  }
+}
+
+function confirmPublish({ version, series, rules }: ThresholdListing, confirmed: () => void): void {
   const close = (): void => dialog.remove();
   const dialog = h(
     "dialog",
     { onclose: close },
     h("h2", {}, `Publish version ${version}?`),
-    h("p", {}, `All agents will judge readings by its ${count(series)} series and ${count(rules)} rules, beginning a little ahead of now.`),
+    h(
+      "p",
+      {},
+      `All agents will judge readings by its ${count(series)} series and ${count(rules)} rules, beginning a little ahead of now.`,
+    ),
     h(
       "form",
       { method: "dialog", class: "actions" },
       h("button", {}, "Cancel"),
-      h("button", { class: "primary", "data-testid": "publish-confirm", onclick: publish }, "Publish"),
+      h("button", { class: "primary", "data-testid": "publish-confirm", onclick: confirmed }, "Publish"),
     ),
   );
   document.body.append(dialog);
@@ -180,7 +200,13 @@ function versionParts(version: ThresholdVersion): HTMLElement[] {
   }
   const rules = version.rules.map(({ match, band }) => bandRow(match.site, match.device, match.metric, band));
   const series = version.series.slice(0, SERIES_ROWS_MAX).map((entry) => {
-    return bandRow(entry.site, entry.device, words(entry.metric), entry.band, entry.hourOfWeek ? "168 bands by hour of week" : "");
+    return bandRow(
+      entry.site,
+      entry.device,
+      words(entry.metric),
+      entry.band,
+      entry.hourOfWeek ? "168 bands by hour of week" : "",
+    );
   });
   const left = version.series.length - series.length;
   return [
