@@ -70,7 +70,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
     process.stderr.write(`weir-agent: ${error.message}\n`);
-    return ["BAD_TEMPLATE", "BAD_TIMEZONE", "BAD_DAY", "BAD_SETTING"].includes(error.code) ? 2 : 1;
+    return ["BAD_TEMPLATE", "BAD_TIMEZONE", "BAD_DAY", "BAD_SETTING", "BROKER_OPTIONS"].includes(error.code) ? 2 : 1;
   }
 }
 

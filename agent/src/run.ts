@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { CodedError } from "@weir/shared/errors";
 import type { Alert } from "@weir/shared/model/alert";
 import { createDecoder } from "./decode/create-decoder.ts";
 import { topicMappings } from "./decode/topic-mappings.ts";
@@ -41,8 +42,12 @@ export async function runAgent(
   log: (line: string) => void,
 ): Promise<RunningAgent> {
   const now = Date.now;
+  if (!settings["listen.enabled"] && sections.broker.length === 0) {
+    throw new CodedError("BAD_SETTING", "Nothing to take readings from: set listen.enabled, or add a [[broker]] section.");
+  }
   const store = new Store(dataFile(settings), { readonly: false });
-  const decode = createDecoder(topicMappings(sections), { payloadBytesMax: settings["listen.payload_bytes_max"] });
+  const mappings = topicMappings(sections);
+  const decode = createDecoder(mappings, { payloadBytesMax: settings["listen.payload_bytes_max"] });
   let sources: readonly Source[] = [];
   let local: LocalPublisher | undefined;
   let uplink: Uplink | undefined;
@@ -61,7 +66,13 @@ export async function runAgent(
   if (settings["uplink.url"] !== "") {
     uplink = openUplink(settings, store, pipeline, log);
   }
-  const built = createSources(pipeline, settings, sections, agentName(settings));
+  const built = createSources(
+    pipeline,
+    settings,
+    sections,
+    mappings.map(({ template }) => template),
+    agentName(settings),
+  );
   sources = built.sources;
   local = built.local;
   try {

@@ -42,7 +42,7 @@ export const agentSettings = {
     default: "20ms",
     min: 0,
     max: "10s",
-    doc: "Longest wait of a reading for its group commit, and so of a PUBACK.",
+    doc: "Longest rest of the disk between group commits, and so the wait of a PUBACK; an idle disk commits at once.",
   },
   "ingest.series_max": { type: "int", default: 250_000, min: 1, max: 1_048_575, doc: "Series, at most." },
   "time.ahead_max": {

@@ -19,6 +19,8 @@ export interface SqlQueriesOptions {
   readonly isConnected: (agent: string) => boolean;
   readonly broadcast: (version: ThresholdVersion) => void;
   readonly metrics: () => string;
+  /** Issues a revision of a day's report where its content has changed. */
+  readonly issue: (day: string) => void;
 }
 
 /** Answers the API's questions from SQLite. */
@@ -49,7 +51,11 @@ export function createSqlQueries(
       return alert;
     },
     reportDays: () => reports.list(),
-    report: (day, { recompute }) => reports.make(day, { batch: recompute }),
+    report(day, { recompute }) {
+      // Who asks for an issued report whose day has changed since gets the revision, and so does everybody else.
+      if (reports.isIssued(day)) options.issue(day);
+      return reports.make(day, { batch: recompute });
+    },
     thresholds: () => thresholds.list(),
     threshold: (version) => thresholds.get(version),
     train({ days, note }) {

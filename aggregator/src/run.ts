@@ -70,6 +70,7 @@ export async function runAggregator(
     isConnected: (agent) => uplink.isConnected(agent),
     broadcast: (version) => uplink.broadcast(version),
     metrics: () => metrics(),
+    issue: (day) => jobs.issue(day),
   });
   const metrics = (): string => {
     const count = (sql: string): number => db.get<{ count: number }>(sql)?.count ?? 0;

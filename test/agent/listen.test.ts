@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect as connectSocket } from "node:net";
 import { join } from "node:path";
 import { createListenSource, type ListenOptions, type ListenSource } from "@weir/agent/sources/listen";
@@ -7,7 +8,7 @@ import mqtt, { type MqttClient } from "mqtt";
 import type { IConnackPacket, IDisconnectPacket, IPublishPacket, ISubackPacket, Packet } from "mqtt-packet";
 import * as assert from "uvu/assert";
 import { eventually } from "../support/eventually.ts";
-import { suite } from "../support/suite.ts";
+import { skipWith, suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
 import { connectPacket, publishPacket, rawClient, type RawClient, type RecordingIngest, recordingIngest } from "./listen-fixture.ts";
 
@@ -220,6 +221,21 @@ pressure("stops all connections at the message that caused it; after the commit 
   await took(5);
   source.committed();
   await eventually(() => assert.equal(acks(one.packets), ["puback 1", "puback 2", "puback 3", "puback 4"]));
+});
+
+pressure("connections with messages in hand come round, whoever else has more", async () => {
+  await open();
+  const devices = await Promise.all(["a", "b", "c"].map((clientId) => raw(4, { clientId })));
+  ingest.answers.push(...Array<boolean>(300).fill(false));
+  devices.forEach((device, d) => device.send(...Array.from({ length: 100 }, (_, i) => publishPacket(`device/${d}`, String(i)))));
+  for (let count = 1; count <= 60; count++) {
+    await took(count);
+    source.committed();
+  }
+  for (let d = 0; d < 3; d++) {
+    const own = ingest.messages.filter(({ topic }) => topic === `device/${d}`).length;
+    assert.ok(own >= 15, `device ${d} got ${own} of 60 turns`);
+  }
 });
 
 pressure("a paused connection is not given up for silence", async () => {
@@ -619,6 +635,40 @@ logins("a password file that is wrong is refused with its line", () => {
   }
   assert.is.not(hashPassword("x"), hashPassword("x"), "each hash has a salt of its own");
 });
+
+const openssl = spawnSync("openssl", ["version"]).status === 0;
+if (!openssl) skipWith("listen: TLS", "there is no openssl to make certificates with; apt-get install -y openssl");
+else {
+  logins("TLS: with authorities given, a device's certificate lets it in and nothing else does", async () => {
+    const folder = tempFolder();
+    for (const name of ["server", "device", "stranger"]) {
+      const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", `${folder}/${name}.key`];
+      const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"];
+      const made = spawnSync("openssl", ["req", "-x509", ...key, "-out", `${folder}/${name}.pem`, ...subject]);
+      assert.is(made.status, 0, String(made.stderr));
+    }
+    const read = (name: string): Buffer => readFileSync(join(folder, name));
+    const tls = { cert: join(folder, "server.pem"), key: join(folder, "server.key"), ca: join(folder, "device.pem") };
+    await open({ anonymous: false, tls });
+    const connectAs = (name: string): Promise<MqttClient> =>
+      mqtt.connectAsync(
+        `mqtts://127.0.0.1:${port}`,
+        { reconnectPeriod: 0, connectTimeout: 2000, ca: read("server.pem"), cert: read(`${name}.pem`), key: read(`${name}.key`) },
+        false,
+      );
+    const device = await connectAs("device");
+    clients.push(device);
+    await device.publishAsync("t", "over TLS");
+    await took(1);
+    const stranger = await connectAs("stranger").catch((error: Error) => error);
+    assert.instance(stranger, Error);
+    await eventually(() => assert.ok(source.status().lastError));
+    const plain = await raw(4, null);
+    plain.send(connectPacket(4));
+    await plain.ended();
+    assert.equal(payloads(), ["over TLS"]);
+  });
+}
 
 logins("a port in use is a LISTEN_FAILED", async () => {
   await open();

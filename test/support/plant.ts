@@ -50,7 +50,7 @@ export interface PlantOptions {
 }
 
 const PIPELINE_DEFAULTS: PipelineOptions = {
-  commitIntervalMs: 3_600_000,
+  commitIntervalMs: 20,
   windowMs: 60_000,
   seriesMax: 1000,
   aheadMaxMs: 60_000,
@@ -89,6 +89,7 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
       now: () => plant.nowMs,
       committed: () => {},
       alerts: () => {},
+      later: () => () => {},
       warn: (message: string) => {
         throw new Error(message);
       },

@@ -48,12 +48,20 @@ export interface PipelineHooks {
   committed(): void;
   /** Alerts that are now durable, for local subscribers. */
   alerts(alerts: readonly Alert[]): void;
+  /** Calls work after waitMs, unless the function returned is called before; by default, with a timer. */
+  later?(work: () => void, waitMs: number): () => void;
   /** Something a person should read, such as a disk that is full; once when it begins and once when it ends. */
   warn(message: string): void;
 }
 
 /** Dead letters of one group commit, at most: a flood of bad messages must not fill the disk faster than it is trimmed. */
 const DEAD_LETTERS_PER_COMMIT_MAX = 256;
+
+/** Rest of the disk between group commits, in durations of the last one: at most a quarter of the time goes to fsync. */
+const COMMIT_REST = 3;
+
+/** Wait before a write that the disk refused is tried again, ms. */
+const RETRY_MS = 1000;
 
 /** Log entries deleted at one checkpoint, at most. */
 const TRIM_ENTRIES_MAX = 4096;
@@ -77,7 +85,10 @@ export class Pipeline implements Ingest {
   #out: Emissions = createEmissions();
   /** A batch the disk refused; written before anything else once it can be. */
   #stuck: { readonly batch: CommitBatch; readonly alerts: readonly Alert[] } | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  /** Calls off the commit that is due. */
+  #cancel: (() => void) | undefined;
+  #committedAtMs = 0;
+  #commitTookMs = 0;
   #source = 0;
   #sourceName = "";
   #refused: RejectReason | undefined;
@@ -173,8 +184,7 @@ export class Pipeline implements Ingest {
 
   /** The group commit: admits, folds and writes what came since the last one, then has sources acknowledge. */
   commit(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#unschedule();
     if (this.#stuck && !this.#retry()) return;
     const entries = this.#admitBlock();
     // With no entry, everything was a duplicate or refused: what it repeats is durable already.
@@ -199,7 +209,7 @@ export class Pipeline implements Ingest {
   close(): void {
     this.tick();
     this.checkpoint();
-    clearTimeout(this.#timer);
+    this.#unschedule();
   }
 
   #recover(): void {
@@ -255,8 +265,26 @@ export class Pipeline implements Ingest {
     this.#deadLetters.push({ source: this.#sourceName, topic: topic.slice(0, 1024), reason, bytes, head });
   }
 
+  /**
+   * A commit soon: at once where the disk is idle, so that a lone publisher is not held up; else after a rest of some
+   * times what the last one took, so that under load commits are few and large.
+   */
   #schedule(): void {
-    this.#timer ??= setTimeout(() => this.commit(), this.#options.commitIntervalMs).unref();
+    if (this.#cancel) return;
+    const restMs = Math.min(this.#options.commitIntervalMs, COMMIT_REST * this.#commitTookMs);
+    const waitMs = this.#committedAtMs + restMs - this.#hooks.now();
+    this.#cancel = this.#later(() => this.commit(), Math.max(0, Math.min(waitMs, restMs)));
+  }
+
+  #later(work: () => void, waitMs: number): () => void {
+    if (this.#hooks.later) return this.#hooks.later(work, waitMs);
+    const timer = setTimeout(work, waitMs);
+    return () => clearTimeout(timer);
+  }
+
+  #unschedule(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 
   /** Admits and folds the block being built; returns its log entry, or nothing when all of it was known. */
@@ -327,14 +355,17 @@ export class Pipeline implements Ingest {
   }
 
   #writeBatch(batch: CommitBatch, alerts: readonly Alert[]): void {
+    const beganMs = this.#hooks.now();
     try {
       this.#store.commit(batch);
     } catch (error) {
       this.#stuck = { batch, alerts };
       this.#hooks.warn(`Cannot write the data file: ${errorMessage(error)}. Sources are held back until it can be written.`);
-      this.#schedule();
+      this.#retryLater();
       return;
     }
+    this.#committedAtMs = this.#hooks.now();
+    this.#commitTookMs = Math.max(1, this.#committedAtMs - beganMs);
     this.#settled(alerts);
   }
 
@@ -344,14 +375,18 @@ export class Pipeline implements Ingest {
     try {
       this.#store.commit(stuck.batch);
     } catch {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.commit(), Math.max(1000, this.#options.commitIntervalMs)).unref();
+      this.#retryLater();
       return false;
     }
     this.#stuck = undefined;
     this.#hooks.warn("The data file can be written again.");
     this.#settled(stuck.alerts);
     return true;
+  }
+
+  #retryLater(): void {
+    this.#unschedule();
+    this.#cancel = this.#later(() => this.commit(), RETRY_MS);
   }
 
   #settled(alerts: readonly Alert[]): void {

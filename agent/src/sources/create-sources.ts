@@ -1,64 +1,58 @@
-import { CodedError } from "@weir/shared/errors";
-import { topicMappings } from "../decode/topic-mappings.ts";
 import { subscriptionFilters } from "../decode/topic-template.ts";
 import type { AgentSections, AgentSettings } from "../settings.ts";
 import { createBrokerSource } from "./broker.ts";
-import { createListenSource } from "./listen.ts";
+import { createListenSource, type ListenSource } from "./listen.ts";
 import type { Ingest, LocalPublisher, Source } from "./source.ts";
 
+/** The sources that a configuration asks for. */
 export interface CreatedSources {
   readonly sources: readonly Source[];
-  /** Takes local alerts; undefined without an endpoint of our own. */
+  /** Where local alerts go; undefined without an endpoint of our own. */
   readonly local: LocalPublisher | undefined;
-  /** What a person may want to know, once they are started. */
-  notes(): string[];
+  /** What a person may want to know once the sources have been started. */
+  notes(): readonly string[];
 }
 
-/** The sources of the settings: the agent's own endpoint, and one for each [[broker]]. Throws CodedError BAD_SETTING. */
+/**
+ * Builds the endpoint and a source for each [[broker]]; starts nothing. templates: of the topic mappings, which say
+ * what to subscribe to. agent: its name, for client ids. Throws CodedError BAD_TEMPLATE.
+ */
 export function createSources(
   ingest: Ingest,
   settings: AgentSettings,
   sections: AgentSections,
+  templates: readonly string[],
   agent: string,
 ): CreatedSources {
-  const listen = settings["listen.enabled"] ? openListen(ingest, settings) : undefined;
-  const brokers = sections.broker.map((broker, index) => {
-    if (broker.connections > 1 && broker.shared_group === "") {
-      const message = `[[broker]] ${index + 1}: connections = ${broker.connections} needs a shared_group, or each would get everything.`;
-      throw new CodedError("BAD_SETTING", message);
-    }
-    return createBrokerSource(ingest, {
+  const listen = settings["listen.enabled"] ? buildListen(ingest, settings) : undefined;
+  const topics = subscriptionFilters(templates);
+  const brokers = sections.broker.map((section, index) =>
+    createBrokerSource(ingest, {
       name: sections.broker.length === 1 ? "broker" : `broker-${index + 1}`,
-      url: broker.url,
-      topics: subscriptionFilters(topicMappings(sections).map(({ template }) => template)),
-      qos: broker.qos === 0 ? 0 : 1,
-      clientId: broker.client_id || `weir-${agent}`,
-      username: broker.username,
-      password: broker.password,
-      protocolVersion: broker.protocol === "4" ? 4 : 5,
-      receiveMaximum: broker.receive_maximum,
-      sharedGroup: broker.shared_group,
-      connections: broker.connections,
-      tls: { ca: broker.ca_file, cert: broker.cert_file, key: broker.key_file },
-    });
-  });
-  const sources = [...(listen ? [listen] : []), ...brokers];
-  if (sources.length === 0) {
-    throw new CodedError("BAD_SETTING", "Nothing to take readings from: enable listen, or add a [[broker]] section.");
-  }
+      url: section.url,
+      topics,
+      qos: section.qos === 0 ? 0 : 1,
+      clientId: section.client_id || `weir-${agent}`,
+      username: section.username,
+      password: section.password,
+      protocolVersion: section.protocol === "4" ? 4 : 5,
+      receiveMaximum: section.receive_maximum,
+      connections: section.connections,
+      sharedGroup: section.shared_group,
+      tls: { ca: section.ca_file, cert: section.cert_file, key: section.key_file },
+    }),
+  );
   return {
-    sources,
+    sources: listen ? [listen, ...brokers] : brokers,
     local: listen,
-    notes() {
-      const notes = sections.broker.map(({ url }) => `Taking readings from the broker at ${url}`);
-      if (!listen) return notes;
-      const { host, port } = listen.address();
-      return [`MQTT endpoint for devices: ${host}:${port}`, ...notes];
-    },
+    notes: () => [
+      ...(listen ? [`MQTT endpoint for devices: ${addressText(listen)}`] : []),
+      ...sections.broker.map(({ url }) => `Taking readings from the broker at ${withoutCredentials(url)}`),
+    ],
   };
 }
 
-function openListen(ingest: Ingest, settings: AgentSettings): ReturnType<typeof createListenSource> {
+function buildListen(ingest: Ingest, settings: AgentSettings): ListenSource {
   return createListenSource(ingest, {
     host: settings["listen.host"],
     port: settings["listen.port"],
@@ -68,4 +62,14 @@ function openListen(ingest: Ingest, settings: AgentSettings): ReturnType<typeof 
     connectionsMax: settings["listen.connections_max"],
     payloadBytesMax: settings["listen.payload_bytes_max"],
   });
+}
+
+function addressText(listen: ListenSource): string {
+  const { host, port } = listen.address();
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Notes are printed and logged; a password in the address is not for there. */
+function withoutCredentials(url: string): string {
+  return url.replace(/\/\/[^@/]*@/, "//");
 }

@@ -271,6 +271,8 @@ class Hub implements ListenHub {
     this.paused = true;
     this.#pausedBy = by;
     for (const connection of this.connections) connection.pause();
+    // To the end of the line, so that all that have messages in hand come round.
+    if (this.connections.delete(by)) this.connections.add(by);
   }
 }
 

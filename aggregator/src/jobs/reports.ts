@@ -14,6 +14,8 @@ export interface ReportJobsOptions {
 }
 
 export interface ReportJobs {
+  /** Issues a day's report, or its revision, when its content is new; says so to whoever is to know. */
+  issue(day: string): void;
   close(): Promise<void>;
 }
 
@@ -22,15 +24,17 @@ export interface ReportJobs {
  * and revises issued reports whose days late data has changed.
  */
 export function createReportJobs(reports: ReportStore, calendar: Calendar, options: ReportJobsOptions): ReportJobs {
+  const issue = (day: string): void => {
+    const report = reports.issue(day, options.now());
+    if (!report) return;
+    options.log(`Issued the report of ${day}, revision ${report.revision}, ${report.devices.length} devices.`);
+    options.issued(day, report.revision);
+  };
   const run = (onlyRevisions: boolean): void => {
     try {
       const issued = new Set(reports.issuedRevisions().map(({ day }) => day));
       for (const day of reports.due(calendar.dayOf(options.now()))) {
-        if (onlyRevisions && !issued.has(day)) continue;
-        const report = reports.issue(day, options.now());
-        if (!report) continue;
-        options.log(`Issued the report of ${day}, revision ${report.revision}, ${report.devices.length} devices.`);
-        options.issued(day, report.revision);
+        if (!onlyRevisions || issued.has(day)) issue(day);
       }
     } catch (error) {
       options.log(`Cannot issue reports: ${errorMessage(error)}. They are tried again at the next turn.`);
@@ -43,6 +47,7 @@ export function createReportJobs(reports: ReportStore, calendar: Calendar, optio
   const revising = setInterval(() => run(true), options.reviseIntervalMs);
   run(false);
   return {
+    issue,
     async close() {
       clearInterval(revising);
       await task.destroy();

@@ -51,6 +51,11 @@ export class ReportStore {
     });
   }
 
+  /** True when a report of the day was ever issued. */
+  isIssued(day: string): boolean {
+    return this.#issued(day) !== undefined;
+  }
+
   /** Days before `today` that have readings and were never issued, or changed since they were; oldest first. */
   due(today: string): string[] {
     const changed = this.#db.all<{ day: string }>("SELECT day FROM days WHERE changed = 1 AND day < ? ORDER BY day", today);

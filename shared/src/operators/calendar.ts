@@ -10,7 +10,10 @@ export interface Calendar {
   dayOf(tsMs: number): string;
   /** First millisecond of a local day, and of the next. Throws CodedError BAD_DAY when `day` is not YYYY-MM-DD. */
   dayRange(day: string): { readonly startMs: number; readonly endMs: number };
-  /** First millisecond of the local hour that holds tsMs. */
+  /**
+   * First millisecond of the local hour that holds tsMs. Hours tile time: where clocks change within an hour (by half
+   * an hour, on Lord Howe Island), each side of the change is an hour of its own.
+   */
   hourStart(tsMs: number): number;
   /** Hour of the local week, 0 (Monday 00:00) to 167. */
   hourOfWeek(tsMs: number): number;
@@ -19,8 +22,18 @@ export interface Calendar {
 export const HOUR_MS = 3_600_000;
 export const DAY_MS: number = 24 * HOUR_MS;
 
-/** Offsets are asked of the engine once a quarter of an hour: every zone's changes fall on one. */
+/**
+ * Offsets are asked of the engine once a quarter of an hour: every zone's changes have fallen on one since 2011, when
+ * Newfoundland stopped changing its clocks at a minute past midnight.
+ */
 const OFFSET_STEP_MS = 900_000;
+
+/** The end, exclusive, of the local hour that starts at hourMs: not every hour is 60 minutes long. */
+export function hourEnd(calendar: Calendar, hourMs: number): number {
+  let endMs = hourMs + OFFSET_STEP_MS;
+  while (calendar.hourStart(endMs) === hourMs) endMs += OFFSET_STEP_MS;
+  return endMs;
+}
 
 /** Offsets remembered, at most: a good month of quarters of an hour. */
 const OFFSETS_MAX = 4096;
@@ -89,7 +102,10 @@ export function createCalendar(timezone: string): Calendar {
     },
     hourStart(tsMs) {
       const offset = offsetMs(tsMs);
-      return Math.floor((tsMs + offset) / HOUR_MS) * HOUR_MS - offset;
+      let startMs = Math.floor((tsMs + offset) / HOUR_MS) * HOUR_MS - offset;
+      // Clocks changed since: this hour begins at the change. Offsets are constant within a step.
+      while (offsetMs(startMs) !== offset) startMs = (Math.floor(startMs / OFFSET_STEP_MS) + 1) * OFFSET_STEP_MS;
+      return startMs;
     },
     hourOfWeek(tsMs) {
       // 1970-01-01 was a Thursday.

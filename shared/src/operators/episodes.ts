@@ -24,6 +24,8 @@ export interface Episode {
   readonly forMs: number;
   /** Of the band that judged the latest breach. */
   gapMs: number;
+  /** The longest gap of its bands so far. */
+  gapMaxMs: number;
   /** Breaches have spanned forMs: it is an alert. */
   fired: boolean;
   /** Changed since it was last emitted. */
@@ -57,9 +59,19 @@ export function startEpisode(breach: Breach): Episode {
     thresholdVersion: breach.version,
     forMs: breach.band.forMs,
     gapMs: breach.band.gapMs,
+    gapMaxMs: breach.band.gapMs,
     fired: breach.band.forMs === 0,
     dirty: true,
   };
+}
+
+/**
+ * True when a breach that came late lies within the episode and cannot split it: its gap is no shorter than that of
+ * whichever breach precedes it, or reaches to the end.
+ */
+export function holdsLateBreach(episode: Episode, { tsMs, band }: Breach): boolean {
+  if (tsMs < episode.startedAtMs || tsMs > episode.lastTsMs) return false;
+  return band.gapMs >= episode.gapMaxMs || tsMs + band.gapMs >= episode.lastTsMs;
 }
 
 /**
@@ -73,6 +85,7 @@ export function extendEpisode(episode: Episode, breach: Breach): boolean {
     episode.lastTsMs = breach.tsMs;
     episode.gapMs = breach.band.gapMs;
   }
+  episode.gapMaxMs = Math.max(episode.gapMaxMs, breach.band.gapMs);
   const further = breach.kind === "high" ? breach.value > episode.worstValue : breach.value < episode.worstValue;
   if (further || (breach.value === episode.worstValue && breach.tsMs < episode.worstTsMs)) {
     episode.worstValue = breach.value;
@@ -89,7 +102,7 @@ export function extendEpisode(episode: Episode, breach: Breach): boolean {
 }
 
 /** The alert that an episode is. state: firing while it is open. */
-export function alertOf(episode: Episode, key: SeriesKey, state: AlertState): Alert {
+export function alertOf(episode: Omit<Episode, "gapMaxMs">, key: SeriesKey, state: AlertState): Alert {
   return {
     id: alertId(key, episode.kind, episode.startedAtMs),
     site: key.site,

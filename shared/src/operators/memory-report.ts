@@ -33,6 +33,7 @@ export class MemoryReport implements ReportSource {
   }
 
   applyWindows(windows: readonly WindowPartial[], replace: boolean): void {
+    this.#health.clear();
     for (const { series, windowStartMs, partial } of windows) {
       applyWindowPartial(this.#cells, this.calendar, series, windowStartMs, partial, replace);
       this.#firstTsMs.set(series, Math.min(partial.firstTsMs, this.#firstTsMs.get(series) ?? Infinity));

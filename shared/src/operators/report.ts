@@ -136,7 +136,10 @@ function deviceReport(
 ): DeviceReport {
   const { site, device } = seriesDays[0]!.key;
   const health = healthOf(seriesDays);
-  const sorted = seriesDays.toSorted((a, b) => (a.key.metric < b.key.metric ? -1 : 1));
+  const sorted = seriesDays.toSorted(
+    // Two agents may have readings of one metric; their order must not be the store's.
+    (a, b) => compareText(a.key.metric, b.key.metric) || compareText(a.key.agent, b.key.agent),
+  );
   return {
     site,
     device,
@@ -219,8 +222,12 @@ function lineage(seriesDays: readonly SeriesDay[]): Lineage {
   return {
     operatorVersion: OPERATOR_VERSION,
     thresholdVersions: versions,
-    sources: [...sources.values()].toSorted((a, b) => (a.agent < b.agent ? -1 : 1)),
+    sources: [...sources.values()].toSorted((a, b) => compareText(a.agent, b.agent)),
   };
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
 }
 
 function total(seriesDays: readonly SeriesDay[], count: (seriesDay: SeriesDay) => number): number {

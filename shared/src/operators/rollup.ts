@@ -1,4 +1,5 @@
 import type { Calendar } from "./calendar.ts";
+import { hourEnd } from "./calendar.ts";
 import type { Partial } from "./partial.ts";
 import { mergeAll, mergePartials } from "./partial.ts";
 
@@ -19,13 +20,6 @@ export interface CellStore {
   put(series: number, level: CellLevel, startMs: number, partial: Partial): void;
   /** Cells with fromMs ≤ startMs < toMs, ascending. */
   range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[];
-}
-
-/** The last millisecond-exclusive end of the local hour that starts at hourMs: hours around a clock change differ. */
-function hourEnd(calendar: Calendar, hourMs: number): number {
-  let endMs = hourMs + 1_800_000;
-  while (calendar.hourStart(endMs) === hourMs) endMs += 900_000;
-  return endMs;
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Block, SeriesKey } from "../model/reading.ts";
 import type { Band, ThresholdVersion } from "../model/thresholds.ts";
 import { grownRows, growFloat64, growInt32 } from "./columns.ts";
 import type { Episode } from "./episodes.ts";
-import { alertOf, extendEpisode, startEpisode } from "./episodes.ts";
+import { alertOf, extendEpisode, holdsLateBreach, startEpisode } from "./episodes.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
 import type { WindowPartial } from "./windows.ts";
 import { JUDGED_CRITICAL, JUDGED_HIGH, JUDGED_IN_BAND, JUDGED_LOW, WindowAccumulator } from "./windows.ts";
@@ -13,8 +13,8 @@ import { JUDGED_CRITICAL, JUDGED_HIGH, JUDGED_IN_BAND, JUDGED_LOW, WindowAccumul
  * windows. Live, recovery, replay and re-fold are this code over different stretches of the log.
  *
  * Readings must be distinct (the log holds each once). Windows take them in any order. Episodes follow a series in
- * event-time order; a breach from before its series' position that does not fall into the open episode can join or
- * split earlier ones, so it asks for a re-fold, whose result takes the place of those episodes.
+ * event-time order; a breach from before its series' position that does not surely fall into the open episode can join
+ * or split earlier ones, so it asks for a re-fold, whose result takes the place of those episodes.
  */
 
 /** Ask to fold a series again, from fromMs (event time) on. */
@@ -175,7 +175,7 @@ export class SeriesFold {
     const critical = (judged & JUDGED_CRITICAL) !== 0;
     const breach = { series, kind, tsMs, value, critical, version: this.#version[series]!, band } as const;
     const open = this.#open.get(slotOf(series, kind));
-    if (open && tsMs >= open.startedAtMs && (inOrder || tsMs <= open.lastTsMs)) {
+    if (open && (inOrder || holdsLateBreach(open, breach))) {
       if (extendEpisode(open, breach)) this.#emit(open, "firing", out);
     } else if (inOrder) {
       const episode = startEpisode(breach);

@@ -136,6 +136,5 @@ export function sketchQuantile(sketch: Sketch, q: number, min: number, max: numb
   const upper = valueOfKey(((bucket << sketch.shift) | ((1 << sketch.shift) - 1)) >> 0);
   const middle = lower + (upper - lower) / 2;
   // The bucket at zero reaches down to denormals, which nothing measures.
-  if (Math.abs(middle) < 1e-300) return 0;
-  return Math.min(max, Math.max(min, middle));
+  return Math.min(max, Math.max(min, Math.abs(middle) < 1e-300 ? 0 : middle));
 }

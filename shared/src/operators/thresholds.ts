@@ -3,7 +3,7 @@ import type { Band, ThresholdVersion } from "../model/thresholds.ts";
 import type { VersionLookup } from "../rules/resolve-band.ts";
 import { compileVersion } from "../rules/resolve-band.ts";
 import type { Calendar } from "./calendar.ts";
-import { createCalendar, HOUR_MS } from "./calendar.ts";
+import { createCalendar, hourEnd } from "./calendar.ts";
 
 /** The band that judges a series during a stretch of event time; band undefined: nothing does. */
 export interface InForce {
@@ -64,7 +64,7 @@ export class ThresholdHistory {
     const hourMs = current.calendar.hourStart(tsMs);
     return {
       fromMs: Math.max(fromMs, hourMs),
-      untilMs: Math.min(untilMs, hourMs + HOUR_MS),
+      untilMs: Math.min(untilMs, hourEnd(current.calendar, hourMs)),
       version: number,
       band: thresholds.hourOfWeek[current.calendar.hourOfWeek(tsMs)] ?? thresholds.band,
     };

@@ -1,0 +1,226 @@
+import * as assert from "uvu/assert";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import Database from "better-sqlite3";
+import { openDataFile } from "@weir/agent/store/schema";
+import type { Store } from "@weir/agent/store/store";
+import { Store as AgentStore } from "@weir/agent/store/store";
+import { CodedError } from "@weir/shared/errors";
+import { suite } from "../support/suite.ts";
+import { tempFolder } from "../support/temp.ts";
+import { blockEntry, CHECKPOINT, EMPTY_BATCH, frame, newDataFile, openStore, thresholdsEntry } from "./store-fixture.ts";
+
+const test = suite("store");
+
+let path: string;
+let store: Store;
+
+test.before.each(() => {
+  path = newDataFile();
+  store = openStore(path);
+});
+test.after.each(() => store.close());
+
+function reopen(): void {
+  store.close();
+  store = openStore(path);
+}
+
+function seqs(lane: "alerts" | "data"): number[] {
+  return store.frames(lane, 0, 1000).map(({ seq }) => seq);
+}
+
+/** What stands in the file, asked past the store. */
+function ask<T>(sql: string): T {
+  const db = new Database(path, { readonly: true });
+  try {
+    return db.prepare(sql).pluck().all() as T;
+  } finally {
+    db.close();
+  }
+}
+
+function failsWith(code: string, work: () => unknown): void {
+  assert.throws(work, (error: unknown) => error instanceof CodedError && error.code === code);
+}
+
+test("syncs every commit through the write-ahead log", () => {
+  const db = openDataFile(newDataFile(), { readonly: false });
+  assert.is(db.pragma("journal_mode", { simple: true }), "wal");
+  assert.is(db.pragma("synchronous", { simple: true }), 2, "FULL");
+  assert.is(db.pragma("busy_timeout", { simple: true }), 5000);
+  db.close();
+});
+
+test("writes a batch whole or not at all", () => {
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)], series: [{ index: 0, site: "s", device: "d", metric: "m" }] });
+  const before = { lastSeq: store.lastSeq, logBytes: store.logBytes, outboxBytes: store.outboxBytes };
+  const series = [{ index: 0, site: "other", device: "d", metric: "m" }];
+  const broken = {
+    ...EMPTY_BATCH,
+    entries: [blockEntry(2)],
+    frames: [frame("data"), frame("alerts")],
+    ledger: [{ source: "s", reason: "stored", count: 1, ticked: 0 }],
+    deadLetters: [{ source: "s", topic: "t", reason: "json_shape", bytes: 1, head: new Uint8Array(1) }],
+    checkpoint: { pages: [{ page: 0, body: new Uint8Array(8) }], openEpisodes: [null as never] },
+  };
+  assert.throws(() => store.commit({ ...broken, series }), /UNIQUE/);
+  // The last thing written fails as well: everything before it is taken back.
+  const unwritable = { pages: [{ page: 0, body: null as never }], openEpisodes: [] };
+  assert.throws(() => store.commit({ ...broken, checkpoint: unwritable }), /NOT NULL/);
+  for (const table of ["outbox", "ledger", "dead_letters", "state", "lanes"]) assert.equal(ask(`SELECT count(*) FROM ${table}`), [0]);
+  assert.equal({ lastSeq: store.lastSeq, logBytes: store.logBytes, outboxBytes: store.outboxBytes }, before);
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2)], frames: [frame("data")] });
+  assert.equal(ask("SELECT seq FROM log"), [1, 2]);
+  assert.equal(seqs("data"), [1]);
+});
+
+test("counts log and lanes on after a restart and after everything was acknowledged", () => {
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1), blockEntry(2)], frames: [frame("data"), frame("data"), frame("alerts")] });
+  store.acknowledge("data", 2);
+  store.acknowledge("alerts", 1);
+  reopen();
+  assert.is(store.outboxBytes, 0);
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(3)], frames: [frame("alerts"), frame("data", 5)] });
+  assert.is(store.lastSeq, 3);
+  assert.equal(seqs("data"), [3]);
+  assert.equal(seqs("alerts"), [2]);
+  reopen();
+  assert.is(store.outboxBytes, 15);
+});
+
+test("counts the log on even when every entry has been trimmed", () => {
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1), blockEntry(2)], checkpoint: CHECKPOINT });
+  store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, entriesMax: 100 });
+  assert.equal(ask("SELECT count(*) FROM log"), [0]);
+  reopen();
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(3)] });
+  assert.equal(ask("SELECT seq FROM log"), [3]);
+  assert.is(store.readCheckpoint().seq, 2);
+});
+
+test("counts on from what the aggregator has seen when the file is an older copy", () => {
+  store.commit({ ...EMPTY_BATCH, frames: [frame("data")] });
+  store.acknowledge("data", 40);
+  store.commit({ ...EMPTY_BATCH, frames: [frame("data")] });
+  assert.equal(seqs("data"), [41]);
+  reopen();
+  store.commit({ ...EMPTY_BATCH, frames: [frame("data")] });
+  assert.equal(seqs("data"), [41, 42]);
+});
+
+test("acknowledges one lane up to a frame and no further", () => {
+  store.commit({ ...EMPTY_BATCH, frames: [frame("data", 1), frame("data", 2), frame("data", 4), frame("alerts", 8)] });
+  store.acknowledge("data", 2);
+  assert.equal(seqs("data"), [3]);
+  assert.equal(seqs("alerts"), [1]);
+  assert.is(store.outboxBytes, 12);
+});
+
+test("drops the oldest partials of a full outbox and nothing else, and counts them", () => {
+  const frames = [frame("data", 100, false), ...Array.from({ length: 6 }, () => frame("data", 100)), frame("alerts", 100)];
+  store.commit({ ...EMPTY_BATCH, frames });
+  assert.equal(store.trimOutbox(800), { frames: 0, readings: 0 });
+  assert.equal(store.trimOutbox(550), { frames: 3, readings: 21 });
+  assert.equal(seqs("data"), [1, 5, 6, 7]);
+  assert.is(store.outboxBytes, 500);
+  assert.equal(store.trimOutbox(0), { frames: 3, readings: 21 });
+  assert.equal(seqs("data"), [1]);
+  assert.equal(seqs("alerts"), [1]);
+  assert.is(store.outboxBytes, 200);
+  reopen();
+  assert.is(store.outboxBytes, 200);
+});
+
+test("drops thousands of partials in well under a second", () => {
+  store.commit({ ...EMPTY_BATCH, frames: Array.from({ length: 4000 }, () => frame("data", 500)) });
+  const startMs = performance.now();
+  assert.is(store.trimOutbox(500 * 100).frames, 3900);
+  const tookMs = performance.now() - startMs;
+  assert.ok(tookMs < 1000, `took ${Math.round(tookMs)} ms`);
+});
+
+test("trims the log by bytes: the oldest first, never a threshold version", () => {
+  const entries = [thresholdsEntry(1), ...Array.from({ length: 10 }, (_, i) => blockEntry(i)), thresholdsEntry(2)];
+  store.commit({ ...EMPTY_BATCH, entries, checkpoint: CHECKPOINT });
+  const blockBytes = blockEntry(1).body.length;
+  const bytesMax = store.logBytes - 3 * blockBytes;
+  assert.is(store.trimLog({ bytesMax, receivedBeforeMs: 0, entriesMax: 100 }), 3);
+  assert.equal(ask("SELECT seq FROM log ORDER BY seq"), [1, 5, 6, 7, 8, 9, 10, 11, 12]);
+  assert.is(store.logBytes, bytesMax);
+  assert.equal(ask("SELECT sum(length(body)) FROM log"), [bytesMax]);
+  assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, entriesMax: 100 }), 7);
+  assert.equal(store.thresholdVersions(1000).map(({ version }) => version), [1, 2]);
+  reopen();
+  assert.is(store.logBytes, thresholdsEntry(1).body.length * 2);
+});
+
+test("trims the log by age of receipt, and no more entries at once than it is told", () => {
+  for (const receivedMs of [1000, 2000, 3000]) store.commit({ ...EMPTY_BATCH, receivedMs, entries: [blockEntry(9), blockEntry(9)] });
+  store.commit({ ...EMPTY_BATCH, checkpoint: CHECKPOINT });
+  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 3);
+  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 1);
+  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 0);
+  assert.equal(ask("SELECT seq FROM log"), [5, 6]);
+});
+
+test("never trims what recovery still has to fold", () => {
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)], checkpoint: CHECKPOINT });
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2), blockEntry(3)] });
+  assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 1e12, entriesMax: 100 }), 1);
+  assert.equal(ask("SELECT seq FROM log"), [2, 3]);
+});
+
+test("keeps the newest dead letters", () => {
+  const letter = (n: number) => ({ source: "s", topic: `t${n}`, reason: "json_shape", bytes: n, head: Uint8Array.of(n) });
+  store.commit({ ...EMPTY_BATCH, deadLetters: [1, 2, 3, 4, 5].map(letter) });
+  store.trimDeadLetters(2);
+  assert.equal(store.deadLetters(10).map(({ topic, atMs }) => [topic, atMs]), [["t5", 1000], ["t4", 1000]]);
+  store.trimDeadLetters(2);
+  assert.is(store.deadLetters(10).length, 2);
+  store.trimDeadLetters(0);
+  assert.is(store.deadLetters(10).length, 0);
+});
+
+test("reads the log in order across its pages of reading, and by event time", () => {
+  store.commit({ ...EMPTY_BATCH, entries: Array.from({ length: 200 }, (_, i) => blockEntry(i * 10, i)) });
+  const values = [...store.entries(0)].map((entry) => (entry.kind === "block" ? entry.block.value[0] : -1));
+  assert.equal(values, Array.from({ length: 200 }, (_, i) => i));
+  assert.is([...store.entries(150)].length, 50);
+  assert.is([...store.entries(0, { fromMs: 100, toMs: 200 })].length, 10);
+  assert.equal([...store.blocks(100, 130)].map((block) => block.value[0]), [10, 11, 12, 13]);
+});
+
+test("refuses a file of another version, another kind, and one that is not there", () => {
+  const other = new Database(join(dirname(path), "other.db"));
+  other.pragma("user_version = 99");
+  other.close();
+  failsWith("DATA_FILE_VERSION", () => openStore(join(dirname(path), "other.db")));
+  writeFileSync(join(dirname(path), "text.db"), "This is not a database. ".repeat(100));
+  failsWith("BAD_DATA_FILE", () => openStore(join(dirname(path), "text.db")));
+  mkdirSync(join(dirname(path), "folder.db"));
+  failsWith("NO_DATA_FILE", () => openStore(join(dirname(path), "folder.db")));
+  failsWith("NO_DATA_FILE", () => new AgentStore(join(tempFolder(), "agent.db"), { readonly: true }));
+  failsWith("NO_DATA_FILE", () => new AgentStore(join(tempFolder(), "missing", "agent.db"), { readonly: true }));
+});
+
+test("makes the folder, and one incarnation a file", () => {
+  const deep = join(tempFolder(), "a", "b", "agent.db");
+  const made = openStore(deep);
+  const { incarnation } = made;
+  assert.match(incarnation, /^[0-9a-f-]{36}$/);
+  assert.is.not(incarnation, store.incarnation);
+  made.close();
+  const again = openStore(deep);
+  assert.is(again.incarnation, incarnation);
+  again.close();
+});
+
+test("can be read beside a writer, and not written", () => {
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)] });
+  const reader = new AgentStore(path, { readonly: true });
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2)] });
+  assert.is([...reader.entries(0)].length, 2);
+  assert.throws(() => reader.commit({ ...EMPTY_BATCH, entries: [blockEntry(3)] }), /readonly/);
+  reader.close();
+});
