@@ -42,9 +42,7 @@ process.exitCode = await main(process.argv.slice(2));
 
 /** The program: returns the exit code. 0: done; 1: messages missing, or something failed; 2: bad settings. */
 async function main(argv: readonly string[]): Promise<number> {
-  // Help without a command is about the program, not about the command that would run by default.
-  const bareHelp = argv[0] === "--help" || argv[0] === "-h";
-  const parsed = parseCommandLine(program, bareHelp ? ["help"] : argv);
+  const parsed = parseCommandLine(program, argv);
   if (parsed.kind === "help") {
     process.stdout.write(parsed.text);
     return 0;

@@ -11,6 +11,7 @@ import { requireServer, startMosquitto, type TestServer } from "../support/serve
 import { suite } from "../support/suite.ts";
 import { type RecordingIngest, recordingIngest } from "./listen-fixture.ts";
 
+/* oxlint-disable no-underscore-dangle -- the name is mqtt's. */
 const seam = suite("broker: the seam in the mqtt package");
 
 seam("holds back acknowledgements in the version installed", () => assertAckSeam());
@@ -20,11 +21,23 @@ seam("is noticed when it is gone", async () => {
   const original = inside._sendPacket;
   try {
     delete inside._sendPacket;
-    assert.throws(() => installAckSeam(new MqttClient(() => null as never, { manualConnect: true }), () => {}, () => {}), /_sendPacket/);
+    assert.throws(
+      () =>
+        installAckSeam(
+          new MqttClient(() => null as never, { manualConnect: true }),
+          () => {},
+          () => {},
+        ),
+      /_sendPacket/,
+    );
     await rejects(assertAckSeam(), "BROKER_SEAM");
     // A version that acknowledges by a way of its own, past the method that is replaced.
     inside._sendPacket = original;
-    const proto = MqttClient.prototype as unknown as { handleMessage: unknown; emit(name: string, ...args: unknown[]): boolean };
+    const proto = MqttClient.prototype as unknown as {
+      handleMessage: unknown;
+      emit(name: string, ...args: unknown[]): boolean;
+    };
+    // oxlint-disable-next-line typescript/unbound-method -- it is called with its client below.
     const emit = proto.emit;
     proto.emit = function (this: MqttClient, name: string, ...args: unknown[]) {
       const packet = args[0] as { cmd?: string; qos?: number; messageId?: number };
@@ -61,22 +74,25 @@ interface FakeBroker {
   readonly port: number;
   /** Packets of each connection so far. */
   readonly connections: Packet[][];
+  /** To the newest connection; sendTo: to the nth. */
   send(...packets: Packet[]): void;
-  cut(): void;
+  sendTo(connection: number, ...packets: Packet[]): void;
+  cut(connection?: number): void;
   close(): Promise<void>;
 }
 
 async function fakeBroker(sessionPresent = true): Promise<FakeBroker> {
   const connections: Packet[][] = [];
-  let current: Socket | undefined;
+  const sockets: Socket[] = [];
   const server: Server = createServer((socket) => {
     const packets: Packet[] = [];
     connections.push(packets);
-    current = socket;
+    sockets.push(socket);
     const parser = mqttPacket.parser({ protocolVersion: 4 });
     parser.on("packet", (packet) => {
       packets.push(packet);
-      if (packet.cmd === "connect") socket.write(mqttPacket.generate({ cmd: "connack", returnCode: 0, sessionPresent }));
+      if (packet.cmd === "connect")
+        socket.write(mqttPacket.generate({ cmd: "connack", returnCode: 0, sessionPresent }));
       if (packet.cmd !== "subscribe") return;
       socket.write(mqttPacket.generate({ cmd: "suback", messageId: packet.messageId!, granted: [1] }));
     });
@@ -87,17 +103,28 @@ async function fakeBroker(sessionPresent = true): Promise<FakeBroker> {
   return {
     port: (server.address() as AddressInfo).port,
     connections,
-    send: (...packets) => void current?.write(Buffer.concat(packets.map((packet) => mqttPacket.generate(packet)))),
-    cut: () => void current?.destroy(),
+    send: (...packets) => void sockets.at(-1)?.write(encodeAll(packets)),
+    sendTo: (connection, ...packets) => void sockets[connection]?.write(encodeAll(packets)),
+    cut: (connection = -1) => void sockets.at(connection)?.destroy(),
     close: async () => {
-      current?.destroy();
+      for (const socket of sockets) socket.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
 }
 
-const publish = (messageId: number, payload: string, qos: 0 | 1 | 2 = 1): Packet =>
-  ({ cmd: "publish", topic: "sensors/a/b/c", payload, qos, dup: false, retain: false, ...(qos > 0 ? { messageId } : {}) }) as Packet;
+const encodeAll = (packets: readonly Packet[]): Buffer =>
+  Buffer.concat(packets.map((packet) => mqttPacket.generate(packet)));
+
+const publish = (messageId: number, payload: string, qos: 0 | 1 | 2 = 1): Packet => ({
+  cmd: "publish",
+  topic: "sensors/a/b/c",
+  payload,
+  qos,
+  dup: false,
+  retain: false,
+  ...(qos > 0 ? { messageId } : {}),
+});
 
 function base(url: string): BrokerOptions {
   return { url, topics: ["sensors/+/+/+"], qos: 1, clientId: "agent", protocolVersion: 4, reconnectFirstMs: 20 };
@@ -117,7 +144,9 @@ async function begin(changes: Partial<BrokerOptions> = {}, sessionPresent = true
 }
 const payloads = (): string[] => ingest.messages.map(({ payload }) => payload);
 const acks = (connection: number): string[] =>
-  broker.connections[connection]!.filter(({ cmd }) => cmd.startsWith("pub")).map(({ cmd, messageId }) => `${cmd} ${messageId}`);
+  broker.connections[connection]!.filter(({ cmd }) => cmd.startsWith("pub")).map(
+    ({ cmd, messageId }) => `${cmd} ${messageId}`,
+  );
 const turns = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60));
 
 wire.after.each(async () => {
@@ -181,20 +210,24 @@ wire("back-pressure stops at the message that caused it, and the commit lets it 
   await eventually(() => assert.is(acks(0).length, 5));
 });
 
-wire("a message held up by back-pressure when its connection was lost is not acknowledged on the next", async () => {
-  await begin({}, false);
+wire("what back-pressure held up when its connection was lost is left for the broker to send again", async () => {
+  await begin({ connections: 2, sharedGroup: "weir" }, false);
   ingest.answers.push(false);
-  broker.send(publish(1, "a"), publish(2, "held up"));
+  broker.sendTo(0, publish(1, "a"), publish(2, "b"));
   await eventually(() => assert.equal(payloads(), ["a"]));
+  broker.sendTo(1, publish(1, "held up"), publish(0, "QoS 0", 0));
   await turns();
-  broker.cut();
-  await eventually(() => assert.is(broker.connections.length, 2));
+  broker.cut(1);
+  await eventually(() => assert.is(broker.connections.length, 3));
   await eventually(() => assert.ok(source!.status().connected));
   source!.committed();
+  await eventually(() => assert.equal(payloads(), ["a", "b"]));
   await turns();
   source!.committed();
   await turns();
-  assert.equal(acks(1), []);
+  assert.equal(acks(0), ["puback 1", "puback 2"]);
+  assert.equal(acks(2), [], "packet id 1 is another message's there");
+  assert.equal(payloads(), ["a", "b"]);
 });
 
 wire("after stop() nothing more is taken, and what was taken is still acknowledged", async () => {
@@ -209,6 +242,34 @@ wire("after stop() nothing more is taken, and what was taken is still acknowledg
   assert.equal(payloads(), ["a"]);
   await eventually(() => assert.equal(acks(0), ["puback 1"]));
   assert.is(broker.connections[0]!.at(-1)!.cmd, "disconnect");
+});
+
+wire("a source that is closed while it looks for its broker stays closed", async () => {
+  await begin();
+  const { port } = broker;
+  await source!.close();
+  await broker.close();
+  const lookers = Array.from({ length: 30 }, () =>
+    createBrokerSource(recordingIngest(), { ...base(`mqtt://127.0.0.1:${port}`), reconnectFirstMs: 2 }),
+  );
+  await Promise.all(
+    lookers.map(async (looker, index) => {
+      await looker.start();
+      await eventually(() => assert.match(looker.status().lastError ?? "", /ECONNREFUSED/));
+      await new Promise((resolve) => setTimeout(resolve, index));
+      looker.stop();
+      await looker.close();
+    }),
+  );
+  let calls = 0;
+  const server = createServer((socket) => {
+    calls++;
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  assert.is(calls, 0);
 });
 
 wire("connecting again is tried until the broker is there", async () => {
@@ -234,7 +295,9 @@ if (requireServer("mosquitto")) {
     return opened;
   }
   const sendAll = (from: number, to: number, qos: 0 | 1 | 2 = 1): Promise<unknown> =>
-    Promise.all(Array.from({ length: to - from }, (_, i) => publisher.publishAsync("sensors/a/b/c", String(from + i), { qos })));
+    Promise.all(
+      Array.from({ length: to - from }, (_, i) => publisher.publishAsync("sensors/a/b/c", String(from + i), { qos })),
+    );
   const range = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => String(from + i));
 
   real.before.each(async () => {
@@ -252,36 +315,49 @@ if (requireServer("mosquitto")) {
 
   for (const protocolVersion of [4, 5] as const) {
     for (const qos of [1, 2] as const) {
-      real(`MQTT ${protocolVersion}, QoS ${qos}: what was not committed comes again, in order; what was does not`, async () => {
-        const path = await relay(server.port);
-        const url = `mqtt://127.0.0.1:${path.port}`;
-        try {
-          const first = recordingIngest();
-          const before = await open(first, { url, protocolVersion, qos });
-          await sendAll(0, 100, qos);
-          await eventually(() => assert.is(first.messages.length, 100));
-          before.committed();
-          await eventually(() => assert.is(path.count(qos === 1 ? "puback" : "pubcomp"), 100));
-          await sendAll(100, 200, qos);
-          await eventually(() => assert.is(first.messages.length, 200));
-          await turns();
-          assert.is(path.count(qos === 1 ? "puback" : "pubrec"), 100, "nothing is acknowledged before the commit");
-          // As a crash would: cut off, with no chance to say a word.
-          before.stop();
-          path.cut();
-          await before.close();
-          await path.open();
+      real(
+        `MQTT ${protocolVersion}, QoS ${qos}: what was not committed comes again, in order; what was does not`,
+        async () => {
+          const path = await relay(server.port);
+          const url = `mqtt://127.0.0.1:${path.port}`;
+          try {
+            const first = recordingIngest();
+            const before = await open(first, { url, protocolVersion, qos });
+            await sendAll(0, 100, qos);
+            await eventually(() => assert.is(first.messages.length, 100));
+            before.committed();
+            await eventually(() => assert.is(path.count(qos === 1 ? "puback" : "pubcomp"), 100));
+            await sendAll(100, 200, qos);
+            await eventually(() => assert.is(first.messages.length, 200));
+            await turns();
+            assert.is(path.count(qos === 1 ? "puback" : "pubrec"), 100, "nothing is acknowledged before the commit");
+            // As a crash would: cut off, with no chance to say a word.
+            before.stop();
+            path.cut();
+            await before.close();
+            await path.open();
 
-          const second = recordingIngest();
-          const after = await open(second, { url, protocolVersion, qos });
-          await eventually(() => assert.equal(second.messages.map(({ payload }) => payload), range(100, 200)));
-          after.committed();
-          await sendAll(200, 210, qos);
-          await eventually(() => assert.equal(second.messages.slice(100).map(({ payload }) => payload), range(200, 210)));
-        } finally {
-          await path.close();
-        }
-      });
+            const second = recordingIngest();
+            const after = await open(second, { url, protocolVersion, qos });
+            await eventually(() =>
+              assert.equal(
+                second.messages.map(({ payload }) => payload),
+                range(100, 200),
+              ),
+            );
+            after.committed();
+            await sendAll(200, 210, qos);
+            await eventually(() =>
+              assert.equal(
+                second.messages.slice(100).map(({ payload }) => payload),
+                range(200, 210),
+              ),
+            );
+          } finally {
+            await path.close();
+          }
+        },
+      );
     }
   }
 
@@ -296,7 +372,10 @@ if (requireServer("mosquitto")) {
     } finally {
       clearInterval(committing);
     }
-    assert.equal(into.messages.map(({ payload }) => Number(payload)).sort((a, b) => a - b), range(0, 3000).map(Number));
+    assert.equal(
+      into.messages.map(({ payload }) => Number(payload)).sort((a, b) => a - b),
+      range(0, 3000).map(Number),
+    );
   });
 
   real("comes back after the broker was restarted", async () => {

@@ -16,7 +16,14 @@ function decode(payload: Uint8Array, format: TopicMapping["format"]): string[] {
     push: (_, tsMs, value) => void told.push(`${tsMs} ${value}`),
     reject: (reason) => void told.push(`!${reason}`),
   };
-  const mapping = { template: "{device}/{metric}", format, timeUnit: "auto", site: "s", device: "", metric: "" } as const;
+  const mapping = {
+    template: "{device}/{metric}",
+    format,
+    timeUnit: "auto",
+    site: "s",
+    device: "",
+    metric: "",
+  } as const;
   createDecoder([mapping])("d/m", payload, 1, sink);
   return told;
 }
@@ -28,7 +35,11 @@ if (requireDataSets(VECTORS)) {
 
   test("has the vectors", () => {
     assert.ok(files.length > 300, `${files.length} files`);
-    for (const kind of ["y_", "n_", "i_"]) assert.ok(files.some((name) => name.startsWith(kind)), kind);
+    for (const kind of ["y_", "n_", "i_"])
+      assert.ok(
+        files.some((name) => name.startsWith(kind)),
+        kind,
+      );
   });
 
   test("refuses every n_ vector, once, as malformed", () => {
@@ -57,7 +68,11 @@ if (requireDataSets(VECTORS)) {
   });
 
   test("refuses text that is not UTF-8", () => {
-    for (const name of ["i_string_invalid_utf-8.json", "i_string_overlong_sequence_2_bytes.json", "i_string_truncated-utf-8.json"]) {
+    for (const name of [
+      "i_string_invalid_utf-8.json",
+      "i_string_overlong_sequence_2_bytes.json",
+      "i_string_truncated-utf-8.json",
+    ]) {
       assert.equal(decode(read(name), "json"), ["!json_malformed"], name);
     }
   });

@@ -74,7 +74,23 @@ numbers("reads decimals and stamps them with the receive time", () => {
 });
 
 numbers("refuses what is no decimal", () => {
-  for (const text of ["0x10", "1_000", "1,5", "abc", " ", "-", ".", "e5", "1e", "1e+", "12 13", "23.5C", "--1", "23\0", "٣"]) {
+  for (const text of [
+    "0x10",
+    "1_000",
+    "1,5",
+    "abc",
+    " ",
+    "-",
+    ".",
+    "e5",
+    "1e",
+    "1e+",
+    "12 13",
+    "23.5C",
+    "--1",
+    "23\0",
+    "٣",
+  ]) {
     assert.equal(decode(text), ["!number_malformed"], text);
   }
   for (const text of ["NaN", "nan", "Infinity", "-inf", "1e999", "-1e400", "null"]) {
@@ -159,7 +175,16 @@ json("refuses readings one by one and keeps the others", () => {
 });
 
 json("refuses a message without any reading once", () => {
-  for (const text of ["{}", "[]", "[[1],[2]]", "[1,2,3]", '{"values":{}}', '{"values":[1]}', '{"ts":1}', '[{"ts":1},{}]']) {
+  for (const text of [
+    "{}",
+    "[]",
+    "[[1],[2]]",
+    "[1,2,3]",
+    '{"values":{}}',
+    '{"values":[1]}',
+    '{"ts":1}',
+    '[{"ts":1},{}]',
+  ]) {
     assert.equal(decode(text), ["!json_shape"], text);
   }
   for (const text of ["{", "[1,]", '{"value":NaN}', "{'value':1}", '\ufeff{"value":1}', '{"value":01}']) {
@@ -247,13 +272,33 @@ times("reads ISO 8601, without a zone as UTC whatever the machine's zone", () =>
 
 times("refuses what is no time", () => {
   for (const time of [
-    null, true, "", "now", "1700000000", "2026-11-23", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-23T24:00:00Z",
-    "2026-11-23T10:60:00Z", "2026-11-23T10:28:20.Z", "2026-11-23T10:28:20+1", "2026-11-23T10:28:20Zx", "23.11.2026 10:28:20",
-    {}, [], NaN, Infinity, 1e300,
+    null,
+    true,
+    "",
+    "now",
+    "1700000000",
+    "2026-11-23",
+    "2026-02-29T00:00:00Z",
+    "2026-13-01T00:00:00Z",
+    "2026-11-23T24:00:00Z",
+    "2026-11-23T10:60:00Z",
+    "2026-11-23T10:28:20.Z",
+    "2026-11-23T10:28:20+1",
+    "2026-11-23T10:28:20Zx",
+    "23.11.2026 10:28:20",
+    {},
+    [],
+    NaN,
+    Infinity,
+    1e300,
   ]) {
     assert.is.not(timeToMs(time, "ms"), timeToMs(time, "ms"), JSON.stringify(time));
   }
-  assert.equal(decode('{"ts":null,"value":1}'), ["!time_malformed"], "null is there, so nothing is stamped in its place");
+  assert.equal(
+    decode('{"ts":null,"value":1}'),
+    ["!time_malformed"],
+    "null is there, so nothing is stamped in its place",
+  );
   assert.equal(decode('{"ts":"x","values":{"a":1,"b":2}}'), ["!time_malformed", "!time_malformed"]);
 });
 
@@ -261,7 +306,10 @@ const routes = suite("decode: topics");
 
 routes("takes the first mapping that matches", () => {
   const sink = recorder();
-  const decoder = createDecoder([keyed({ template: "plant/{device}", metric: "a" }), keyed({ template: "{device}/#" })]);
+  const decoder = createDecoder([
+    keyed({ template: "plant/{device}", metric: "a" }),
+    keyed({ template: "{device}/#" }),
+  ]);
   decoder("plant/pump", Buffer.from("1"), 1, sink);
   decoder("other/pump", Buffer.from("2"), 2, sink);
   decoder("$SYS/uptime", Buffer.from("3"), 3, sink);
@@ -337,7 +385,10 @@ properties("ends in at least one push or refusal, and never throws", () => {
     fc.json().map((value) => `[{"values":{"a":${value},"b":1}}]`),
     fc.string({ unit: "binary" }),
   );
-  const payload = fc.oneof(text.map((value) => Buffer.from(value)), fc.uint8Array());
+  const payload = fc.oneof(
+    text.map((value) => Buffer.from(value)),
+    fc.uint8Array(),
+  );
   fc.assert(
     fc.property(payload, fc.constantFrom("auto", "json", "number"), (bytes, format) => {
       const told = decode(bytes, { mapping: mapping({ format }) });

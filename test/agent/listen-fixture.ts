@@ -90,7 +90,15 @@ export async function rawClient(
 /** A CONNECT with these fields. */
 export function connectPacket(version: 3 | 4 | 5, fields: Record<string, unknown> = {}): Buffer {
   const protocolId = version === 3 ? "MQIsdp" : "MQTT";
-  const packet = { cmd: "connect", protocolId, protocolVersion: version, clientId: "raw", clean: true, keepalive: 0, ...fields };
+  const packet = {
+    cmd: "connect",
+    protocolId,
+    protocolVersion: version,
+    clientId: "raw",
+    clean: true,
+    keepalive: 0,
+    ...fields,
+  };
   return encode(packet as Packet, version);
 }
 
@@ -101,7 +109,7 @@ export function publishPacket(
   { qos = 0, id, version = 4, properties }: PublishFields = {},
 ): Buffer {
   const extra = { ...(id === undefined ? {} : { messageId: id }), ...(properties ? { properties } : {}) };
-  return encode({ cmd: "publish", topic, payload, qos, dup: false, retain: false, ...extra } as Packet, version);
+  return encode({ cmd: "publish", topic, payload, qos, dup: false, retain: false, ...extra }, version);
 }
 
 interface PublishFields {

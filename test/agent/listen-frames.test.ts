@@ -37,7 +37,7 @@ function readAll(stream: Buffer, cuts: readonly number[], stopAfter?: number, by
   let start = 0;
   for (const end of ends) {
     const chunk = Buffer.from(stream.subarray(start, end));
-    for (let at = 0; at < chunk.length; ) at = reader.read(chunk, at);
+    for (let at = 0; at < chunk.length;) at = reader.read(chunk, at);
     start = end;
   }
   reader.close();
@@ -58,7 +58,14 @@ frames("come out the same wherever the bytes are cut", () => {
   assert.is(whole.length, 8);
   assert.is(whole[0], `${ping.toString("hex")}@2`);
   for (let cut = 1; cut < stream.length; cut++) assert.equal(readAll(stream, [cut]), whole, `cut at ${cut}`);
-  assert.equal(readAll(stream, Array.from({ length: stream.length }, (_, i) => i)), whole, "byte by byte");
+  assert.equal(
+    readAll(
+      stream,
+      Array.from({ length: stream.length }, (_, i) => i),
+    ),
+    whole,
+    "byte by byte",
+  );
 });
 
 frames("come out the same for any cuts and any stops", () => {
@@ -93,10 +100,19 @@ frames("a large PUBLISH is passed over with only its head held", () => {
 
 frames("faults end the reading", () => {
   const fault = (name: FrameFault): string[] => [`${ping.toString("hex")}@2`, `fault ${name}`];
-  assert.equal(readAll(Buffer.concat([ping, Buffer.from([0x30, 0xff, 0xff, 0xff, 0xff, 1]), ping]), []), fault("length_malformed"));
-  assert.equal(readAll(Buffer.concat([ping, Buffer.from([0x30, 0xff, 0xff, 0xff, 0x7f]), ping]), []), fault("too_large"));
+  assert.equal(
+    readAll(Buffer.concat([ping, Buffer.from([0x30, 0xff, 0xff, 0xff, 0xff, 1]), ping]), []),
+    fault("length_malformed"),
+  );
+  assert.equal(
+    readAll(Buffer.concat([ping, Buffer.from([0x30, 0xff, 0xff, 0xff, 0x7f]), ping]), []),
+    fault("too_large"),
+  );
   assert.equal(readAll(Buffer.concat([ping, Buffer.from([0x82, 0xff, 0x7f, 0, 0]), ping]), []), fault("too_large"));
-  assert.equal(readAll(Buffer.concat([ping, medium]), [100], undefined, 150), fault("over_budget").slice(0, 1).concat("fault over_budget"));
+  assert.equal(
+    readAll(Buffer.concat([ping, medium]), [100], undefined, 150),
+    fault("over_budget").slice(0, 1).concat("fault over_budget"),
+  );
 });
 
 frames("the claimed length of a frame reserves no memory", () => {
@@ -115,7 +131,13 @@ function read(frame: Buffer, version5: boolean, end = frame.length, whole = true
   while (frame[bodyStart - 1]! >= 0x80) bodyStart++;
   if (!readPublishHead(frame, 0, bodyStart, end, version5, whole, head)) return null;
   const topic = frame.toString("utf8", head.topicStart, head.topicEnd);
-  return { topic, qos: head.qos, id: head.packetId, alias: head.alias, payload: frame.toString("latin1", head.payloadStart, end) };
+  return {
+    topic,
+    qos: head.qos,
+    id: head.packetId,
+    alias: head.alias,
+    payload: frame.toString("latin1", head.payloadStart, end),
+  };
 }
 
 heads("reads what mqtt-packet writes", () => {
@@ -180,12 +202,17 @@ heads("refuses malformed ones", () => {
 
 heads("never reads beyond the frame", () => {
   fc.assert(
-    fc.property(fc.uint8Array({ minLength: 2, maxLength: 40 }), fc.boolean(), fc.boolean(), (bytes, version5, whole) => {
-      const frame = Buffer.from([0x30 | (bytes[0]! & 0x0f), ...bytes]);
-      const head = emptyPublishHead();
-      if (!readPublishHead(frame, 0, 2, frame.length, version5, whole, head)) return;
-      assert.ok(head.topicEnd <= head.payloadStart && head.payloadStart <= frame.length);
-    }),
+    fc.property(
+      fc.uint8Array({ minLength: 2, maxLength: 40 }),
+      fc.boolean(),
+      fc.boolean(),
+      (bytes, version5, whole) => {
+        const frame = Buffer.from([0x30 | (bytes[0]! & 0x0f), ...bytes]);
+        const head = emptyPublishHead();
+        if (!readPublishHead(frame, 0, 2, frame.length, version5, whole, head)) return;
+        assert.ok(head.topicEnd <= head.payloadStart && head.payloadStart <= frame.length);
+      },
+    ),
     { numRuns: 3000 },
   );
 });
@@ -214,7 +241,17 @@ names("are the right ones also when they share a slot", () => {
 
 names("only filters below weir/ are the agent's own", () => {
   for (const filter of ["weir/#", "weir", "weir/alerts/+/pump/#", "weir/+"]) assert.ok(isLocalFilter(filter), filter);
-  for (const filter of ["#", "+/alerts", "weirs/#", "sensors/#", "weir/a#", "weir/#/b", "weir/a+", "$share/g/weir/#", ""]) {
+  for (const filter of [
+    "#",
+    "+/alerts",
+    "weirs/#",
+    "sensors/#",
+    "weir/a#",
+    "weir/#/b",
+    "weir/a+",
+    "$share/g/weir/#",
+    "",
+  ]) {
     assert.not.ok(isLocalFilter(filter), filter);
   }
 });

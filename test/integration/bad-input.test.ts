@@ -22,7 +22,7 @@ const BAD: readonly Bad[] = [
   { payload: '{"ts":1,"value":', reason: "json_malformed" },
   { payload: "twenty", reason: "number_malformed" },
   { payload: '{"value":NaN}', reason: "json_malformed" },
-  { payload: "NaN", reason: "number_malformed" },
+  { payload: "NaN", reason: "not_finite" },
   { payload: `{"ts":${BASE_MS},"value":null}`, reason: "not_finite" },
   { payload: `{"ts":${BASE_MS},"value":1e999}`, reason: "not_finite" },
   { payload: `{"ts":${BASE_MS},"value":1e300}`, reason: "value_out_of_range" },
@@ -57,7 +57,7 @@ test("each bad message is counted by reason and kept; the good ones around it al
   for (const { reason } of BAD) expected[reason] = (expected[reason] ?? 0) + 1;
   await eventually(async () => {
     const { ledger } = (await aggregator.agents())[0]!;
-    assert.equal(JSON.parse(JSON.stringify(ledger)), { stored: good, duplicates: 0, rejected: expected, dropped: {} });
+    assert.equal(ledger, { stored: good, duplicates: 0, rejected: expected, dropped: {} });
   });
   const report = await aggregator.report("2026-05-01");
   assert.is(report.devices[0]!.metrics[0]!.count, good);
@@ -76,7 +76,6 @@ test("each bad message is counted by reason and kept; the good ones around it al
   const malformed = letters[0]!;
   assert.is(Buffer.from(malformed.head).toString(), '{"ts":1,"value":');
   const huge = letters.find(({ reason }) => reason === "payload_too_large")!;
-  assert.ok(huge.bytes >= 1_000_000, `bytes ${huge.bytes}`);
   assert.ok(huge.head.length <= 4096);
   store.close();
   // Losses stand in the report of the day they happened on.

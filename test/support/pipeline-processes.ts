@@ -89,7 +89,7 @@ export async function startAgent(
   const child = await startWeir("agent", ["run", ...flags]);
   const listens = settings["listen.enabled"] !== "false";
   const ready = await child.waitForOutput(
-    listens ? /MQTT endpoint on \S+:(\d+)/ : /Broker \S+/,
+    listens ? /MQTT endpoint .*:(\d+)/ : /broker/i,
   );
   return {
     process: child,

@@ -1,15 +1,17 @@
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { COUNTS_MARK } from "./counts.ts";
-import type { TestCounts } from "./counts.ts";
+import { COUNTS_MARK, PROGRESS_FD_VARIABLE } from "./counts.ts";
+import type { TestCounts, TestProgress } from "./counts.ts";
 
 /**
- * The test runner: `node --import tsx --conditions=source test/support/run.ts [--slow] [--root FOLDER] [TEXT...]`.
+ * The test runner: `node --import tsx --conditions=source test/support/run.ts [--slow] [TEXT...]`.
  *
  * Each *.test.ts is a process of its own, two at a time; *.slow.test.ts run only with --slow, one at a time and last.
+ * --root FOLDER and --file-timeout SECONDS are for the runner's own tests.
  * TEXT: only files whose path holds one of these. The last line tells the true counts; exit 1 on any failure, and when
  * nothing was found.
  */
@@ -34,7 +36,7 @@ const groups = new Set<number>();
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { slow: { type: "boolean", default: false }, root: { type: "string", default: testFolder } },
+    options: { slow: { type: "boolean", default: false }, root: { type: "string", default: testFolder }, "file-timeout": { type: "string" } },
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stopEverything);
 
@@ -85,7 +87,8 @@ function runFile(root: string, path: string): Promise<FileResult> {
   const child = spawn(process.execPath, ["--import", "tsx", "--conditions=source", join(root, path)], {
     cwd: join(testFolder, ".."),
     detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, [PROGRESS_FD_VARIABLE]: "3" },
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
   });
   const group = child.pid ?? 0;
   groups.add(group);
@@ -95,6 +98,10 @@ function runFile(root: string, path: string): Promise<FileResult> {
   };
   child.stdout.setEncoding("utf8").on("data", collect);
   child.stderr.setEncoding("utf8").on("data", collect);
+  let progress = "";
+  (child.stdio[3] as Readable).setEncoding("utf8").on("data", (text: string) => {
+    progress = (progress + text).slice(-OUTPUT_CHARS_MAX);
+  });
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
@@ -110,8 +117,10 @@ function runFile(root: string, path: string): Promise<FileResult> {
       groups.delete(group);
       const counts = readCounts(output) ?? { passed: 0, failed: 0, skipped: 0 };
       const complete = readCounts(output) !== undefined;
-      if (timedOut) output += `\nThe file was not over after ${timeoutMs / 1000} s and was killed.\n`;
-      else if (!complete) output += `\nThe file ended without its counts (code ${code}, signal ${signal}).\n`;
+      if (timedOut) {
+        output += `\nThe file was not over after ${timeoutMs / 1000} s and was killed.\n${describeProgress(progress)}`;
+      }
+      if (!timedOut && !complete) output += `\nThe file ended without its counts (code ${code}, signal ${signal}).\n`;
       // Anything but a clean end is a failure, even if every test passed.
       if ((timedOut || !complete || code !== 0) && counts.failed === 0) counts.failed = 1;
       resolve({ ...counts, path, output, durationMs: performance.now() - startMs });
@@ -125,6 +134,22 @@ function readCounts(output: string): TestCounts | undefined {
   if (at < 0) return undefined;
   const line = output.slice(at + 1 + COUNTS_MARK.length).split("\n", 1)[0] ?? "";
   return JSON.parse(line) as TestCounts;
+}
+
+/** What a killed file was at, and what had failed before: uvu tells failures only at the end. */
+function describeProgress(lines: string): string {
+  const steps = lines
+    .split("\n")
+    // The first line may have lost its beginning to the bound.
+    .filter((line) => line.startsWith("{") && line.endsWith("}"))
+    .map((line) => JSON.parse(line) as TestProgress);
+  const failures = steps.filter(({ failure }) => failure !== undefined);
+  const last = steps.findLast(({ failure }) => failure === undefined);
+  return [
+    `It was at: ${last?.test ?? "no test yet"}`,
+    ...failures.map(({ test, failure }) => `Failed before: ${test}\n${failure}`),
+    "",
+  ].join("\n");
 }
 
 function killGroup(group: number): void {

@@ -4,8 +4,8 @@ import { writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { exec, suite as uvuSuite } from "uvu";
 import { runAtEnd } from "./at-end.ts";
-import { COUNTS_MARK } from "./counts.ts";
-import type { TestCounts } from "./counts.ts";
+import { COUNTS_MARK, PROGRESS_FD_VARIABLE } from "./counts.ts";
+import type { TestCounts, TestProgress } from "./counts.ts";
 
 /** What a test or a hook is: it fails by throwing or by a rejected promise. */
 export type TestBody = () => unknown;
@@ -147,6 +147,7 @@ async function runTest(planned: PlannedSuite, test: PlannedTest): Promise<void> 
       errors.push(asError(error));
     }
   };
+  tellProgress({ test: fullName });
   await attempt([...planned.beforeEach, test.body], "test");
   // Each after-hook runs even when the test or an earlier hook failed: what it stops must not leak into the next test.
   for (const hook of planned.afterEach) await attempt([hook], "after-hook");
@@ -156,6 +157,7 @@ async function runTest(planned: PlannedSuite, test: PlannedTest): Promise<void> 
     return;
   }
   counts.failed += 1;
+  tellProgress({ test: fullName, failure: errors.map(({ stack, message }) => stack ?? message).join("\n") });
   for (const more of errors.slice(1)) console.log(`\nAlso failed in "${fullName}": ${more.stack}`);
   throw forUvu(errors[0]!);
 }
@@ -202,6 +204,12 @@ function complainAboutLeak(): void {
   const message = `The tests are over, and the process still holds: ${held || "something unnamed"}. Close it in the test.`;
   failOutside("leak", new Error(message));
   process.exit(1);
+}
+
+/** Not on stdout, which belongs to uvu and to the tests. */
+function tellProgress(progress: TestProgress): void {
+  const fd = process.env[PROGRESS_FD_VARIABLE];
+  if (fd !== undefined) writeSync(Number(fd), `${JSON.stringify(progress)}\n`);
 }
 
 /** Last words of the process, synchronously, whichever way it ends. */

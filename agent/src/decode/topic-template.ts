@@ -19,7 +19,7 @@ export interface TopicTemplate {
   /** The names this template takes from a topic. */
   readonly parts: ReadonlySet<TopicPart>;
   /** The parts of a matching topic ("" where the template has no such part), undefined for any other topic. */
-  match(topic: string): TopicParts | undefined;
+  readonly match: (topic: string) => TopicParts | undefined;
 }
 
 export type TopicPart = "site" | "device" | "metric";

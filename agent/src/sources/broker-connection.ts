@@ -61,11 +61,7 @@ export class BrokerConnection {
       reconnectPeriod: hub.reconnectDelayMs(0),
     });
     const released = (messageId: number): void => void this.#inFlight.delete(messageId);
-    installAckSeam(
-      this.#client,
-      (message, done) => this.#message(message, done, this.#client.stream),
-      released,
-    );
+    installAckSeam(this.#client, (message, done) => this.#message(message, done, this.#client.stream), released);
     this.#client.on("connect", ({ sessionPresent }) => this.#connected(sessionPresent));
     this.#client.on("reconnect", () => this.#setReconnectDelay(++this.#attempt));
     this.#client.on("error", (error) => hub.noteError(error));
@@ -102,6 +98,9 @@ export class BrokerConnection {
   /** Parts from the broker; what it still sends is thrown away and not acknowledged. */
   async close(): Promise<void> {
     this.#parting = true;
+    // A client that was connected by hand forgets that it has been ended, and would connect again when its stream
+    // closes after that.
+    this.#client.options.reconnectPeriod = 0;
     this.resume();
     // Without a connection there is nobody to say goodbye to, and mqtt would wait for one.
     if (!this.#client.connected) return this.#client.endAsync(true);
@@ -188,6 +187,7 @@ export class BrokerConnection {
   }
 
   #setReconnectDelay(attempt: number): void {
+    if (this.#parting) return;
     this.#client.options.reconnectPeriod = this.#hub.reconnectDelayMs(attempt);
   }
 }

@@ -27,6 +27,7 @@ export interface BrokerMessage {
   readonly messageId: number;
 }
 
+/* oxlint-disable no-underscore-dangle -- the name is mqtt's. */
 interface Inside {
   _sendPacket?: (packet: Packet, done?: () => void, ...rest: unknown[]) => void;
 }
@@ -35,7 +36,11 @@ interface Inside {
  * Makes `handler` see every message of a client that has not been connected yet, and keeps the client from
  * acknowledging any. released: a QoS 2 message has come to its PUBREL. Throws CodedError BROKER_SEAM.
  */
-export function installAckSeam(client: MqttClient, handler: MessageHandler, released: (messageId: number) => void): void {
+export function installAckSeam(
+  client: MqttClient,
+  handler: MessageHandler,
+  released: (messageId: number) => void,
+): void {
   const inside = client as unknown as Inside;
   const send = inside._sendPacket;
   if (typeof send !== "function") throw seamError("it has no _sendPacket");
@@ -83,8 +88,14 @@ async function dryRun(version: 4 | 5): Promise<void> {
       done();
     },
   });
-  const options: IClientOptions = { manualConnect: true, protocolVersion: version, keepalive: 0, reconnectPeriod: 0, clientId: "seam" };
-  const client = new MqttClient(() => wire as unknown as MqttClient["stream"], options);
+  const options: IClientOptions = {
+    manualConnect: true,
+    protocolVersion: version,
+    keepalive: 0,
+    reconnectPeriod: 0,
+    clientId: "seam",
+  };
+  const client = new MqttClient(() => wire, options);
   client.on("error", () => {});
   const over = new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(seamError(`no more messages after ${seen.join(", ")}`)), DRY_RUN_TIMEOUT_MS);
@@ -102,7 +113,7 @@ async function dryRun(version: 4 | 5): Promise<void> {
       installAckSeam(client, handler, () => {});
     } catch (error) {
       clearTimeout(timer);
-      reject(error);
+      reject(error instanceof Error ? error : seamError(String(error)));
     }
   });
   client.connect();

@@ -142,11 +142,14 @@ class Hub implements BrokerHub {
 
 function checkOptions(options: BrokerOptions, connections: number): void {
   const bad = (problem: string): CodedError => new CodedError("BROKER_OPTIONS", `Broker ${options.url}: ${problem}.`);
-  if (!/^(mqtts?|tcp|ssl|tls):\/\/[^/]+/.test(options.url)) throw bad("write the address as mqtt://host:port or mqtts://host:port");
+  if (!/^(mqtts?|tcp|ssl|tls):\/\/[^/]+/.test(options.url))
+    throw bad("write the address as mqtt://host:port or mqtts://host:port");
   if (options.topics.length === 0) throw bad("there is no topic to subscribe to");
   if (options.clientId === "") throw bad("a session needs a client id");
   if (connections > 1 && !options.sharedGroup) {
-    throw bad(`${connections} connections without a shared group would each get every message; give shared_group a name`);
+    throw bad(
+      `${connections} connections without a shared group would each get every message; give shared_group a name`,
+    );
   }
 }
 

@@ -46,8 +46,8 @@ export function createSources(
     sources: listen ? [listen, ...brokers] : brokers,
     local: listen,
     notes: () => [
-      ...(listen ? [`MQTT endpoint for devices: ${addressText(listen)}`] : []),
-      ...sections.broker.map(({ url }) => `Taking readings from the broker at ${withoutCredentials(url)}`),
+      ...(listen ? [`MQTT endpoint on ${addressText(listen)}`] : []),
+      ...sections.broker.map(({ url }) => `Broker ${withoutCredentials(url)}: ${topics.join(", ")}`),
     ],
   };
 }

@@ -24,7 +24,16 @@ export const WAITING_ACKS_MAX = 65_535;
 /** A connection that is being ended gets this long to read its last words before it is cut. */
 export const LINGER_MS = 1_000;
 
-const TYPE = { connect: 1, publish: 3, puback: 4, pubrec: 5, pubrel: 6, pubcomp: 7, subscribe: 8, unsubscribe: 10 } as const;
+const TYPE = {
+  connect: 1,
+  publish: 3,
+  puback: 4,
+  pubrec: 5,
+  pubrel: 6,
+  pubcomp: 7,
+  subscribe: 8,
+  unsubscribe: 10,
+} as const;
 const CONNECT_HEADER = 0x10;
 const TYPE_PINGREQ = 12;
 const TYPE_DISCONNECT = 14;
@@ -90,6 +99,11 @@ export class ListenConnection implements FrameHandler {
 
   get clientId(): string {
     return this.#clientId;
+  }
+
+  /** True where messages have been read and not handled yet. */
+  get inHand(): boolean {
+    return this.#rest !== null;
   }
 
   /** Stops reading; what is in hand is kept. */
@@ -339,17 +353,19 @@ export class ListenConnection implements FrameHandler {
     this.#state = "checking";
     const decision = this.#hub.admits(packet.username, packet.password);
     if (typeof decision === "boolean") return this.#admit(packet, decision);
-    decision.then(
-      (right) => {
-        if (this.#state !== "checking") return;
-        this.#admit(packet, right);
-        this.resume();
-      },
-      (error: unknown) => {
-        this.#hub.noteError(error);
-        this.#socket.destroy();
-      },
-    );
+    void this.#admitLater(packet, decision);
+  }
+
+  async #admitLater(packet: IConnectPacket, decision: Promise<boolean>): Promise<void> {
+    try {
+      const right = await decision;
+      if (this.#state !== "checking") return;
+      this.#admit(packet, right);
+      this.resume();
+    } catch (error) {
+      this.#hub.noteError(error);
+      this.#socket.destroy();
+    }
   }
 
   #admit(packet: IConnectPacket, right: boolean): void {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { assert, CodedError, errorMessage } from "@weir/shared/errors";
 import { ListenConnection } from "./listen-connection.ts";
@@ -11,7 +11,7 @@ import { createPasswordCheck, parsePasswordFile, type PasswordCheck } from "./pa
 import type { Ingest, LocalPublisher, Source, SourceStatus } from "./source.ts";
 import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
 import { createTopicNames } from "./topic-names.ts";
-import { isLocalFilter } from "./topic-filter.ts";
+import { LOCAL_TOPIC_ROOT } from "./topic-filter.ts";
 
 /** Bytes of a refused message that are shown to Ingest.refuse, at most. */
 export const REFUSED_HEAD_BYTES = 4096;
@@ -97,8 +97,8 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
       await closed;
     },
     address() {
-      const address = server?.address() as AddressInfo | null | undefined;
-      assert(address != null, `${name}: address() before start()`);
+      const address = server?.address();
+      assert(typeof address === "object" && address !== null, `${name}: address() before start()`);
       return { host: address.address, port: address.port };
     },
     publishLocal: (topic, payload) => hub.publishLocal(topic, payload),
@@ -149,8 +149,11 @@ class Hub implements ListenHub {
   paused = false;
   lastError: string | null = null;
   #stopped = false;
-  /** The connection whose message caused the pause. */
-  #pausedBy: ListenConnection | null = null;
+  /**
+   * Turns after back-pressure: those with messages in hand and those whose messages are still in their sockets go first
+   * by turns, for whoever goes first may fill the next block alone.
+   */
+  #socketsFirst = false;
 
   constructor(ingest: Ingest, name: string, options: ListenOptions) {
     this.#ingest = ingest;
@@ -196,15 +199,20 @@ class Hub implements ListenHub {
     for (const connection of waiting) connection.flushAcks();
     if (this.#stopped || !this.paused) return;
     this.paused = false;
-    const last = this.#pausedBy;
-    this.#pausedBy = null;
+    this.#socketsFirst = !this.#socketsFirst;
+    if (!this.#socketsFirst) this.#resumeThoseInHand();
+    if (this.paused) return;
+    for (const connection of this.connections) if (!connection.inHand) connection.resume();
+    // Between two immediates lies a poll, in which the sockets are read.
+    if (this.#socketsFirst) setImmediate(() => setImmediate(() => this.#resumeThoseInHand()));
+  }
+
+  /** Lets connections go on with what they have read already, until one of them fills the block again. */
+  #resumeThoseInHand(): void {
     for (const connection of this.connections) {
-      if (connection !== last) connection.resume();
-      if (this.paused) break;
+      if (this.paused) return;
+      if (connection.inHand) connection.resume();
     }
-    // Who filled the block goes on after the others' sockets have been read (in the poll between two immediates): it
-    // has messages in hand, and would fill the next block before anybody else has had a turn.
-    if (last) setImmediate(() => setImmediate(() => last.resume()));
   }
 
   advanceTick(): void {
@@ -226,7 +234,8 @@ class Hub implements ListenHub {
   }
 
   publishLocal(topic: string, payload: string | Uint8Array): void {
-    assert(isLocalFilter(topic) && !/[+#]/.test(topic), `publishLocal wants a topic below weir/, not ${topic}`);
+    const right = topic.startsWith(`${LOCAL_TOPIC_ROOT}/`) && !/[+#\0]/.test(topic);
+    assert(right, `publishLocal wants a topic below ${LOCAL_TOPIC_ROOT}/ without wildcards, not ${topic}`);
     const encoded: Array<Buffer | undefined> = [];
     const bytes = Buffer.from(payload);
     const encode = (version: number): Buffer => (encoded[version] ??= publishQos0(version, topic, bytes));
@@ -269,7 +278,6 @@ class Hub implements ListenHub {
 
   #pause(by: ListenConnection): void {
     this.paused = true;
-    this.#pausedBy = by;
     for (const connection of this.connections) connection.pause();
     // To the end of the line, so that all that have messages in hand come round.
     if (this.connections.delete(by)) this.connections.add(by);

@@ -47,7 +47,8 @@ export class AckBuffer {
 
   /** All that wait, for the caller to keep; none wait afterwards. */
   take(): Buffer {
-    const taken = this.#bytes === null ? Buffer.alloc(0) : Buffer.from(this.#bytes.subarray(0, this.#count * ACK_BYTES));
+    const taken =
+      this.#bytes === null ? Buffer.alloc(0) : Buffer.from(this.#bytes.subarray(0, this.#count * ACK_BYTES));
     this.clear();
     return taken;
   }

@@ -21,7 +21,10 @@ export interface TlsMaterial {
 export function readTlsFiles(whose: string, files: TlsFiles): TlsMaterial {
   if (Boolean(files.cert) !== Boolean(files.key)) {
     const [has, lacks] = files.cert ? ["certificate", "key"] : ["key", "certificate"];
-    throw new CodedError("TLS_FILES", `${whose} has a TLS ${has} (${files.cert || files.key}) but no ${lacks}; give both.`);
+    throw new CodedError(
+      "TLS_FILES",
+      `${whose} has a TLS ${has} (${files.cert || files.key}) but no ${lacks}; give both.`,
+    );
   }
   const material: TlsMaterial = {};
   for (const part of ["ca", "cert", "key"] as const) {

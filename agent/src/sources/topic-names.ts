@@ -14,8 +14,8 @@ export type TopicNames = (bytes: Buffer, start: number, end: number) => string |
  * slots: a power of two.
  */
 export function createTopicNames(slots: number = TOPIC_NAME_SLOTS): TopicNames {
-  const names: Array<string | undefined> = new Array<string | undefined>(slots).fill(undefined);
-  const spelled: Array<Uint8Array | undefined> = new Array<Uint8Array | undefined>(slots).fill(undefined);
+  const names: Array<string | undefined> = Array.from({ length: slots }, () => undefined);
+  const spelled: Array<Uint8Array | undefined> = Array.from({ length: slots }, () => undefined);
   const mask = slots - 1;
   return (bytes, start, end) => {
     if (end - start > TOPIC_NAME_REMEMBERED_BYTES_MAX) return decodeTopicName(bytes, start, end);

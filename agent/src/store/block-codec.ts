@@ -14,6 +14,9 @@ const STAMPS_NONE = 0;
 const STAMPS_ALL = 1;
 const STAMPS_EACH = 2;
 
+/** Bytes of a reading in a block, at least: a claimed count is held against them before columns are made for it. */
+const READING_BYTES_MIN = 10;
+
 /** The bytes of a block. */
 export function encodeBlock(block: Block): Uint8Array {
   const { count } = block;
@@ -52,6 +55,9 @@ export function decodeBlock(bytes: Uint8Array): Block {
     throw new CodedError("BAD_BLOCK", `A block of the log has format ${version}; this program reads ${BLOCK_VERSION}.`);
   }
   const count = reader.varint();
+  if (count * READING_BYTES_MIN > bytes.length) {
+    throw new CodedError("BAD_BLOCK", `A block of the log has ${bytes.length} bytes, too few for its ${count} readings.`);
+  }
   const series = new Uint32Array(count);
   const tsMs = new Float64Array(count);
   const value = new Float64Array(count);
@@ -64,5 +70,7 @@ export function decodeBlock(bytes: Uint8Array): Block {
   const stamps = reader.uint8();
   if (stamps === STAMPS_ALL) stamped.fill(1);
   else if (stamps === STAMPS_EACH) stamped.set(reader.bytes(count));
+  else if (stamps !== STAMPS_NONE) throw new CodedError("BAD_BLOCK", `A block of the log has stamps of kind ${stamps}.`);
+  if (!reader.done) throw new CodedError("BAD_BLOCK", `A block of ${count} readings in the log has bytes behind its end.`);
   return { count, series, tsMs, value, stamped };
 }

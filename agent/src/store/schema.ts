@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { randomUUID } from "node:crypto";
 import Database from "better-sqlite3";
@@ -82,7 +82,8 @@ export function openDataFile(path: string, options: { readonly readonly: boolean
     return checkVersion(db, path);
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    const missing = (error as { code?: string }).code === "SQLITE_CANTOPEN";
+    // better-sqlite3 has its own error, without a code, for a folder that is not there.
+    const missing = (error as { code?: string }).code === "SQLITE_CANTOPEN" || !existsSync(dirname(path));
     throw missing
       ? new CodedError("NO_DATA_FILE", `Cannot open ${path}: check data.dir and its permissions.`, { cause: error })
       : new CodedError("BAD_DATA_FILE", `${path} is not a data file of an agent: ${String(error)}.`, { cause: error });

@@ -258,15 +258,20 @@ export class Store {
   trimOutbox(bytesMax: number): { readonly frames: number; readonly readings: number } {
     let frames = 0;
     let readings = 0;
-    while (this.#outboxBytes > bytesMax) {
-      const sql = "SELECT lane, seq, readings, length(body) AS bytes FROM outbox WHERE droppable = 1 ORDER BY seq LIMIT 1";
-      const row = this.#all<{ lane: Lane; seq: number; readings: number; bytes: number }>(sql)[0];
-      if (!row) break;
-      this.#run("DELETE FROM outbox WHERE lane = ? AND seq = ?", row.lane, row.seq);
-      this.#outboxBytes -= row.bytes;
-      frames++;
-      readings += row.readings;
-    }
+    let bytes = this.#outboxBytes;
+    if (bytes <= bytesMax) return { frames, readings };
+    const sql = "SELECT lane, seq, readings, length(body) AS bytes FROM outbox WHERE droppable = 1 ORDER BY seq";
+    type Row = { lane: Lane; seq: number; readings: number; bytes: number };
+    this.#db.transaction(() => {
+      for (const row of this.#all<Row>(sql)) {
+        if (bytes <= bytesMax) break;
+        this.#run("DELETE FROM outbox WHERE lane = ? AND seq = ?", row.lane, row.seq);
+        bytes -= row.bytes;
+        frames++;
+        readings += row.readings;
+      }
+    })();
+    this.#outboxBytes = bytes;
     return { frames, readings };
   }
 

@@ -1,5 +1,5 @@
 import type { SettingsTable } from "./settings.ts";
-import { envName } from "./settings.ts";
+import { envName, own, suggestion } from "./settings.ts";
 
 /** One option of a command: a flag (`boolean`) or `--name VALUE`. */
 export interface CliOption {
@@ -42,17 +42,24 @@ export type CliResult =
 
 /**
  * Reads a command line: `PROGRAM [COMMAND] [-c FILE] [--option[=VALUE]] [--section.name VALUE] [POSITIONAL...]`.
- * argv: the arguments after the program's name. Reports every problem at once, never throws.
+ * argv: the arguments after the program's name. Reports every problem at once, never throws. Help is the program's
+ * unless a command is named.
  */
 export function parseCommandLine(program: CliProgram, argv: readonly string[]): CliResult {
   const names = Object.keys(program.commands);
   const rest = [...argv];
-  let command = names[0] ?? "";
-  if (rest[0] !== undefined && !rest[0].startsWith("-")) command = rest.shift() ?? "";
-  if (command === "help" || rest.includes("--help") || rest.includes("-h")) {
-    return { kind: "help", text: helpText(program, names.includes(command) ? command : undefined, argv.length > 0) };
+  const named = rest[0] !== undefined && !rest[0].startsWith("-") ? rest.shift() : undefined;
+  if (named === "help" || rest.includes("--help") || rest.includes("-h")) {
+    return {
+      kind: "help",
+      text: helpText(
+        program,
+        names.find((name) => name === named),
+      ),
+    };
   }
-  const spec = program.commands[command];
+  const command = named ?? names[0] ?? "";
+  const spec = own(program.commands, command);
   if (!spec) return { kind: "error", problems: [`unknown command ${command}; one of ${names.join(", ")}`] };
 
   const problems: string[] = [];
@@ -80,19 +87,27 @@ export function parseCommandLine(program: CliProgram, argv: readonly string[]): 
       return next;
     };
     const name = flag.startsWith("--") ? flag.slice(2) : shortOption(known, flag.slice(1));
-    const option = known[name];
+    const option = own(known, name);
     if (flag === "-c" || flag === "--config") {
       configFile = take();
       if (configFile === undefined) problems.push(`${flag} needs a file`);
     } else if (option?.type === "boolean") {
       if (inline === undefined) options[name] = true;
       else problems.push(`--${name} takes no value`);
-    } else if (option || program.settings[name]) {
+    } else if (option || own(program.settings, name)) {
       const value = take();
       if (value === undefined) problems.push(`--${name} needs a value`);
       else if (option) options[name] = value;
       else flags[name] = value;
-    } else problems.push(`unknown option ${flag}; see ${program.name} ${command} --help`);
+    } else {
+      // What follows is most likely its value: one mistake is one problem.
+      take();
+      const taken = [...Object.keys(known), ...Object.keys(program.settings), "config", "help"].map(
+        (one) => `--${one}`,
+      );
+      const meant = flag.startsWith("--") ? suggestion(flag, taken) : "";
+      problems.push(`unknown option ${flag}${meant || `; see ${program.name} ${command} --help`}`);
+    }
   }
   if (positionals.length > 0 && spec.positionals === undefined) {
     problems.push(`${program.name} ${command} takes no argument ${positionals[0]}`);
@@ -105,8 +120,8 @@ function shortOption(options: Readonly<Record<string, CliOption>>, short: string
   return Object.keys(options).find((name) => options[name]?.short === short) ?? short;
 }
 
-/** The help of the whole program (command undefined) or of one command with its options and, in full, settings. */
-export function helpText(program: CliProgram, command: string | undefined, withSettings: boolean): string {
+/** The help of the whole program (command undefined) or of one command with its options and all settings. */
+function helpText(program: CliProgram, command: string | undefined): string {
   const lines: string[] = [];
   if (command === undefined) {
     lines.push(program.summary, "", `Usage: ${program.name} COMMAND [-c FILE.toml] [OPTIONS]`, "", "Commands:");
@@ -126,11 +141,9 @@ export function helpText(program: CliProgram, command: string | undefined, withS
       lines.push(`  ${short}--${name}${value}  ${option.doc}`);
     }
     lines.push("  -h, --help  this text");
-    if (withSettings) {
-      lines.push("", "Settings, each also --NAME VALUE or an environment variable:");
-      for (const [key, setting] of Object.entries(program.settings)) {
-        lines.push(`  ${key}  (${envName(program.envPrefix, key)})`, `      ${setting.doc}`);
-      }
+    lines.push("", "Settings, each also --NAME VALUE or an environment variable:");
+    for (const [key, setting] of Object.entries(program.settings)) {
+      lines.push(`  ${key}  (${envName(program.envPrefix, key)})`, `      ${setting.doc}`);
     }
   }
   return `${lines.join("\n")}\n`;

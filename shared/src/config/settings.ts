@@ -93,7 +93,7 @@ export function loadSettings<const T extends SettingsTable, const S extends Sect
   if (sources.file) readFile(table, sectionsTable, sources.file, values, sections, problems);
   readEnvironment(table, sources, values, problems);
   for (const [key, text] of Object.entries(sources.flags ?? {})) {
-    const setting = table[key];
+    const setting = own(table, key);
     const where = `--${key}`;
     if (!setting) problems.push({ where, message: `unknown setting ${key}${suggestion(key, Object.keys(table))}` });
     else assign(setting, key, text, where, values, problems);
@@ -125,9 +125,9 @@ function readFile(
   const walk = (node: Record<string, unknown>, prefix: string): void => {
     for (const [name, value] of Object.entries(node)) {
       const key = prefix + name;
-      const setting = table[key];
+      const setting = own(table, key);
       if (setting) assign(setting, key, value, at(key), values, problems);
-      else if (prefix === "" && sectionsTable[name]) readSections(name, value);
+      else if (prefix === "" && own(sectionsTable, name)) readSections(name, value);
       else if (isTable(value) && known.some((candidate) => candidate.startsWith(`${key}.`))) walk(value, `${key}.`);
       else problems.push({ where: at(key), message: `unknown setting ${key}${suggestion(key, known)}` });
     }
@@ -140,11 +140,12 @@ function readFile(
       return;
     }
     value.forEach((entry: unknown, index) => {
+      if (!isTable(entry)) problems.push({ where: at(name), message: `${name} is a list of sections: write [[${name}]]` });
       const record: Record<string, unknown> = {};
       for (const [key, setting] of Object.entries(section)) record[key] = defaultOf(setting);
       for (const [key, item] of Object.entries(isTable(entry) ? entry : {})) {
         const path = `${name}[${index}].${key}`;
-        const setting = section[key];
+        const setting = own(section, key);
         if (setting) assign(setting, key, item, at(path), record, problems);
         else {
           const message = `unknown setting ${key} in [[${name}]]${suggestion(key, Object.keys(section))}`;
@@ -281,8 +282,13 @@ function locateKeys(text: string): Map<string, number> {
   return lines;
 }
 
+/** What a table says of a name that a person wrote; nothing of names that every object has, such as constructor. */
+export function own<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
 /** `; did you mean x?` for the nearest known name within three edits, else nothing. */
-function suggestion(name: string, known: readonly string[]): string {
+export function suggestion(name: string, known: readonly string[]): string {
   let best = "";
   let bestDistance = 4;
   for (const candidate of known) {

@@ -14,7 +14,8 @@ const DURATIONS = ["forMs", "gapMs", "intervalMs"] as const;
 export function parseBandRules(json: unknown): BandRule[] {
   const problems: string[] = [];
   const list = isRecord(json) ? json.rules : undefined;
-  if (!Array.isArray(list)) throw new CodedError("BAD_RULES", 'rules are written {"rules": [{"match": {}, "band": {}}]}.');
+  if (!Array.isArray(list))
+    throw new CodedError("BAD_RULES", 'rules are written {"rules": [{"match": {}, "band": {}}]}.');
   const rules = list.map((rule: unknown, index) => parseRule(rule, `rules[${index}]`, problems));
   if (problems.length > 0) throw new CodedError("BAD_RULES", problems.join("; "));
   return rules;
@@ -24,6 +25,10 @@ function parseRule(rule: unknown, where: string, problems: string[]): BandRule {
   const record = isRecord(rule) ? rule : {};
   if (!isRecord(rule)) problems.push(`${where} is not an object`);
   const match = isRecord(record.match) ? record.match : {};
+  // A misspelt match would make the rule one for every series.
+  if (record.match !== undefined && !isRecord(record.match)) problems.push(`${where}.match is not an object`);
+  reportUnknown(record, ["match", "band"], where, problems);
+  reportUnknown(match, ["site", "device", "metric"], `${where}.match`, problems);
   const pattern = (name: "site" | "device" | "metric"): string => {
     const text = match[name] ?? "*";
     if (typeof text === "string" && text !== "") return text;
@@ -39,9 +44,7 @@ function parseRule(rule: unknown, where: string, problems: string[]): BandRule {
 function parseBand(value: unknown, where: string, problems: string[]): Band {
   const record = isRecord(value) ? value : {};
   if (!isRecord(value)) problems.push(`${where} is missing`);
-  for (const key of Object.keys(record)) {
-    if (![...LIMITS, ...DURATIONS].some((name) => name === key)) problems.push(`${where}.${key} is not known`);
-  }
+  reportUnknown(record, [...LIMITS, ...DURATIONS], where, problems);
   const limit = (name: (typeof LIMITS)[number]): number | null => {
     const number = record[name] ?? null;
     if (number === null || (typeof number === "number" && Number.isFinite(number))) return number;
@@ -64,10 +67,22 @@ function parseBand(value: unknown, where: string, problems: string[]): Band {
     gapMs: duration("gapMs", GAP_MS_DEFAULT),
     intervalMs: duration("intervalMs", null),
   };
-  if ((band.warningLow ?? -Infinity) > (band.warningHigh ?? Infinity)) {
-    problems.push(`${where}: warningLow ${band.warningLow} is above warningHigh ${band.warningHigh}`);
+  for (const level of ["warning", "critical"] as const) {
+    const { [`${level}Low` as const]: low, [`${level}High` as const]: high } = band;
+    if ((low ?? -Infinity) > (high ?? Infinity)) {
+      problems.push(`${where}: ${level}Low ${low} is above ${level}High ${high}`);
+    }
   }
   return band;
+}
+
+function reportUnknown(
+  record: Record<string, unknown>,
+  known: readonly string[],
+  where: string,
+  problems: string[],
+): void {
+  for (const key of Object.keys(record)) if (!known.includes(key)) problems.push(`${where}.${key} is not known`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -27,17 +27,25 @@ export function compileVersion(version: ThresholdVersion): VersionLookup {
     const entry = exact.get(`${key.site}/${key.device}/${key.metric}`);
     if (entry) return { band: entry.band, hourOfWeek: entry.hourOfWeek, baseline: entry.baseline };
     const rule = rules.findLast(
-      ({ site, device, metric }) => site.test(key.site) && device.test(key.device) && metric.test(key.metric),
+      ({ site, device, metric }) => site(key.site) && device(key.device) && metric(key.metric),
     );
     return rule && { band: rule.band, hourOfWeek: undefined, baseline: undefined };
   };
 }
 
-/** `*` matches any run of characters, everything else itself. */
-function glob(pattern: string): RegExp {
-  const source = pattern
-    .split("*")
-    .map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&"))
-    .join(".*");
-  return new RegExp(`^${source}$`, "u");
+/** A test of names: `*` matches any run of characters, everything else itself. Linear, whatever the pattern. */
+function glob(pattern: string): (name: string) => boolean {
+  const [head = "", ...parts] = pattern.split("*");
+  const tail = parts.pop();
+  if (tail === undefined) return (name) => name === head;
+  return (name) => {
+    if (!name.startsWith(head) || !name.endsWith(tail)) return false;
+    let from = head.length;
+    for (const part of parts) {
+      const at = name.indexOf(part, from);
+      if (at < 0) return false;
+      from = at + part.length;
+    }
+    return from + tail.length <= name.length;
+  };
 }

@@ -64,7 +64,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads what ByteWriter wrote. Every method throws CodedError TRUNCATED past the end. */
+/** Reads what ByteWriter wrote. Every method throws CodedError TRUNCATED past the end, or where a number is too long. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -93,19 +93,25 @@ export class ByteReader {
 
   varint(): number {
     let value = 0;
-    let scale = 1;
-    for (;;) {
+    for (let scale = 1; scale < 2 ** 56; scale *= 0x80) {
       const byte = this.uint8();
       value += (byte & 0x7f) * scale;
+      if (value > Number.MAX_SAFE_INTEGER) break;
       if (byte < 0x80) return value;
-      scale *= 0x80;
-      if (scale > 2 ** 56) throw new CodedError("TRUNCATED", "A number in a stored or sent block is too long.");
     }
+    throw new CodedError("TRUNCATED", "A number in a stored or sent block is too long.");
   }
 
   zigzag(): number {
     const value = this.varint();
     return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+  }
+
+  /** The number of items that follow. Refused when even `bytesEach`, the fewest of one item, would not fit. */
+  itemCount(bytesEach: number): number {
+    const count = this.varint();
+    this.#need(count * bytesEach);
+    return count;
   }
 
   /** A view of the next `count` bytes; valid as long as the bytes being read. */

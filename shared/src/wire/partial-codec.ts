@@ -1,5 +1,9 @@
 import { CodedError } from "../errors.ts";
+import { VALUE_ABS_MAX } from "../model/reading.ts";
+import type { ExactSum } from "../operators/exact-sum.ts";
 import type { Partial } from "../operators/partial.ts";
+import type { Sketch } from "../operators/sketch.ts";
+import { BUCKETS_MAX, SHIFT_MIN } from "../operators/sketch.ts";
 import type { WindowPartial } from "../operators/windows.ts";
 import { ByteReader, ByteWriter } from "./bytes.ts";
 
@@ -24,7 +28,10 @@ export function encodePartial(partial: Partial): Uint8Array {
 
 /** Throws CodedError TRUNCATED or BAD_PARTIAL for bytes that encodePartial did not write. */
 export function decodePartial(bytes: Uint8Array): Partial {
-  return readPartial(new ByteReader(bytes));
+  const reader = new ByteReader(bytes);
+  const partial = readPartial(reader);
+  if (!reader.done) throw bad(`ends before its ${bytes.length} bytes do`);
+  return partial;
 }
 
 export function encodeWindows(windows: readonly WindowPartial[]): Uint8Array {
@@ -77,12 +84,10 @@ function writePartial(writer: ByteWriter, partial: Partial): void {
 
 function readPartial(reader: ByteReader): Partial {
   const version = reader.uint8();
-  if (version !== PARTIAL_VERSION) {
-    throw new CodedError("BAD_PARTIAL", `A partial has format ${version}; this program reads ${PARTIAL_VERSION}.`);
-  }
+  if (version !== PARTIAL_VERSION) throw bad(`has format ${version}; this program reads ${PARTIAL_VERSION}`);
   const count = reader.varint();
   const stamped = reader.varint();
-  const sum = Array.from({ length: reader.varint() }, () => reader.float64());
+  const sum = readSum(reader, count);
   const min = reader.float64();
   const max = reader.float64();
   const firstTsMs = reader.zigzag();
@@ -92,17 +97,14 @@ function readPartial(reader: ByteReader): Partial {
   const low = reader.varint();
   const high = reader.varint();
   const critical = reader.varint();
-  const versions = Array.from({ length: reader.varint() }, () => reader.varint());
-  const shift = reader.uint8();
-  const buckets: number[] = [];
-  const counts: number[] = [];
-  const length = reader.varint();
-  let bucket = 0;
-  for (let i = 0; i < length; i++) {
-    bucket += reader.zigzag();
-    buckets.push(bucket);
-    counts.push(reader.varint());
+  const versions = readVersions(reader);
+  const sketch = readSketch(reader, count);
+  if (!(min >= -VALUE_ABS_MAX && max <= VALUE_ABS_MAX)) throw bad(`has values from ${min} to ${max}`);
+  for (const value of [firstValue, lastValue]) {
+    if (!(value >= min && value <= max)) throw bad(`has a value ${value}, not between ${min} and ${max}`);
   }
+  if (stamped > count || low + high > count || critical > count)
+    throw bad(`counts parts greater than its ${count} readings`);
   return {
     count,
     stamped,
@@ -117,6 +119,55 @@ function readPartial(reader: ByteReader): Partial {
     high,
     critical,
     versions,
-    sketch: { shift, buckets, counts },
+    sketch,
   };
+}
+
+/** Parts that are not finite, or overlap, would keep the arithmetic of sums from ever ending. */
+function readSum(reader: ByteReader, count: number): ExactSum {
+  const sum: ExactSum = [];
+  for (let rest = reader.itemCount(8); rest > 0; rest--) {
+    const part = reader.float64();
+    if (part === 0 || !(Math.abs(part) <= count * VALUE_ABS_MAX)) throw bad(`has ${part} in its sum`);
+    // As encoded, each part is what rounding the parts above it left: at most half a unit in their last place.
+    if (Math.abs(sum.at(-1) ?? 0) > Math.abs(part) * 2 ** -53) throw bad("has a sum whose parts overlap");
+    sum.push(part);
+  }
+  return sum;
+}
+
+function readVersions(reader: ByteReader): number[] {
+  const versions: number[] = [];
+  for (let rest = reader.itemCount(1); rest > 0; rest--) {
+    const version = reader.varint();
+    if (version <= (versions.at(-1) ?? 0)) throw bad("has threshold versions that do not ascend");
+    versions.push(version);
+  }
+  return versions;
+}
+
+function readSketch(reader: ByteReader, count: number): Sketch {
+  const shift = reader.uint8();
+  const buckets: number[] = [];
+  const counts: number[] = [];
+  const length = reader.itemCount(2);
+  if (shift < SHIFT_MIN || shift > 31 || length > BUCKETS_MAX) throw bad(`has ${length} buckets at shift ${shift}`);
+  let bucket = 0;
+  let total = 0;
+  for (let i = 0; i < length; i++) {
+    const previous = bucket;
+    bucket += reader.zigzag();
+    if ((i > 0 && bucket <= previous) || bucket !== (bucket << shift) >> shift) throw bad(`has a bucket ${bucket}`);
+    buckets.push(bucket);
+    const readings = reader.varint();
+    counts.push(readings);
+    total += readings;
+    if (readings === 0) throw bad("has an empty bucket");
+  }
+  if (total !== count) throw bad(`of ${count} readings has a sketch of ${total}`);
+  return { shift, buckets, counts };
+}
+
+function bad(what: string): CodedError {
+  return new CodedError("BAD_PARTIAL", `A stored or sent partial ${what}. It was refused.`);
 }

@@ -1,0 +1,132 @@
+import { createDecoder } from "@weir/agent/decode/create-decoder";
+import type { PipelineOptions } from "@weir/agent/pipeline/pipeline";
+import { Pipeline } from "@weir/agent/pipeline/pipeline";
+import type { CommitBatch } from "@weir/agent/store/store";
+import { Store } from "@weir/agent/store/store";
+import type { Alert } from "@weir/shared/model/alert";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import { decodeFrame } from "@weir/shared/wire/messages";
+import type { Frame } from "@weir/shared/wire/messages";
+import { newDataFile } from "./store-fixture.ts";
+
+/** The clock of these tests at their start: 2026-03-14 12:00 UTC. */
+export const NOW_MS: number = Date.UTC(2026, 2, 14, 12);
+
+const OPTIONS: PipelineOptions = {
+  commitIntervalMs: 3_600_000,
+  windowMs: 60_000,
+  seriesMax: 100,
+  aheadMaxMs: 60_000,
+  floorMs: Date.UTC(2000, 0, 1),
+  deadLetterPayloadBytesMax: 16,
+  deadLetterCountMax: 1000,
+  outboxBytesMax: 2 ** 30,
+  logBytesMax: 2 ** 30,
+  logAgeMaxMs: 365 * 86_400_000,
+};
+
+/** A store whose disk can be full: then every write throws as SQLite does, and nothing is written. */
+export class FillableStore extends Store {
+  full = false;
+  /** Commits that the disk took, with something in them or without. */
+  commits = 0;
+
+  override commit(batch: CommitBatch): void {
+    this.#check();
+    super.commit(batch);
+    this.commits++;
+  }
+
+  override trimDeadLetters(countMax: number): void {
+    this.#check();
+    super.trimDeadLetters(countMax);
+  }
+
+  #check(): void {
+    if (this.full) throw Object.assign(new Error("database or disk is full"), { code: "SQLITE_FULL" });
+  }
+}
+
+/** A pipeline on a real file, with everything that it said. Commits, checkpoints and ticks are the test's calls. */
+export class Line {
+  readonly path: string = newDataFile();
+  readonly #options: PipelineOptions;
+  store: FillableStore;
+  pipeline: Pipeline;
+  nowMs: number = NOW_MS;
+  readonly warnings: string[] = [];
+  readonly alerts: Alert[] = [];
+  /** What happened in which order: "committed", "alerts". */
+  readonly events: string[] = [];
+  /** Called in committed(). */
+  onCommitted: () => void = () => {};
+
+  constructor(options: Partial<PipelineOptions> = {}) {
+    this.#options = { ...OPTIONS, ...options };
+    this.store = new FillableStore(this.path, { readonly: false });
+    this.pipeline = this.#start();
+  }
+
+  /** A JSON message of one reading of site s, device d; returns whether to read on. */
+  send(metric: string, tsMs: number, value: number): boolean {
+    return this.raw(`t/s/d/${metric}`, JSON.stringify({ ts: tsMs, value }));
+  }
+
+  raw(topic: string, payload: string | Uint8Array, source = "mqtt"): boolean {
+    return this.pipeline.accept(source, topic, Buffer.from(payload));
+  }
+
+  /** As a kill -9 and a start. */
+  restart(): void {
+    this.store.close();
+    this.store = new FillableStore(this.path, { readonly: false });
+    this.pipeline = this.#start();
+  }
+
+  /** Readings in the log. */
+  stored(): Array<readonly [series: number, tsMs: number, value: number]> {
+    return [...this.store.entries(0)].flatMap((entry) =>
+      entry.kind === "block"
+        ? [...entry.block.value].map((value, i) => [entry.block.series[i]!, entry.block.tsMs[i]!, value] as const)
+        : [],
+    );
+  }
+
+  ticks(): Array<{ nowMs: number; rejected: Record<string, number>; dropped: Record<string, number> }> {
+    return [...this.store.entries(0)].flatMap((entry) => (entry.kind === "tick" ? [entry.tick] : []));
+  }
+
+  /** Frames that wait for the uplink. */
+  frames(lane: "alerts" | "data"): Frame[] {
+    return this.store.frames(lane, 0, 1_000_000).map(({ body }) => decodeFrame(body));
+  }
+
+  close(): void {
+    this.store.close();
+  }
+
+  #start(): Pipeline {
+    const mapping = { template: "t/{site}/{device}/{metric}", format: "auto", timeUnit: "ms" } as const;
+    const decode = createDecoder([{ ...mapping, site: "", device: "", metric: "" }]);
+    return new Pipeline(this.store, decode, this.#options, {
+      now: () => this.nowMs,
+      committed: () => {
+        this.events.push("committed");
+        this.onCommitted();
+      },
+      alerts: (alerts) => {
+        this.events.push("alerts");
+        this.alerts.push(...alerts);
+      },
+      warn: (message) => this.warnings.push(message),
+    });
+  }
+}
+
+/** A version with one band for all: warning at ±high, critical at ±2 high, gap 60 s. */
+export function version(number: number, effectiveFromMs: number, high: number): ThresholdVersion {
+  const limits = { warningLow: -high, warningHigh: high, criticalLow: -2 * high, criticalHigh: 2 * high };
+  const band = { ...limits, forMs: 0, gapMs: 60_000, intervalMs: null };
+  const rules = [{ match: { site: "*", device: "*", metric: "*" }, band }];
+  return { version: number, effectiveFromMs, createdAtMs: 0, timezone: "UTC", note: "", rules, series: [] };
+}
