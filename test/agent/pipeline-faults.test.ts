@@ -11,7 +11,7 @@ test.after.each(() => line.close());
 
 /** A line with one reading stored and a disk that has become full since. */
 function fullLine(): Line {
-  line = new Line({ commitIntervalMs: 5 });
+  line = new Line();
   line.send("m", NOW_MS - 10, 0);
   line.pipeline.commit();
   line.events.length = 0;
@@ -21,6 +21,7 @@ function fullLine(): Line {
 
 test("holds sources back, loses nothing, and goes on by itself", async () => {
   fullLine();
+  line.automatic = true;
   assert.ok(line.send("m", NOW_MS, 1));
   await eventually(() => assert.is(line.warnings.length, 1));
   assert.match(line.warnings[0]!, /disk is full/);
@@ -89,7 +90,7 @@ test("does not claim a threshold version that could not be written", () => {
 });
 
 test("does not claim a threshold version when the disk fills while it is written", () => {
-  line = new Line({ commitIntervalMs: 5 });
+  line = new Line();
   const commit = line.store.commit.bind(line.store);
   line.store.commit = (batch) => {
     line.store.full = batch.entries.length > 0;

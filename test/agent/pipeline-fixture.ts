@@ -58,6 +58,9 @@ export class Line {
   readonly alerts: Alert[] = [];
   /** What happened in which order: "committed", "alerts". */
   readonly events: string[] = [];
+  /** Whether commits come by themselves, as they do in a program; otherwise they are the test's calls. */
+  automatic = false;
+  readonly #timers = new Set<NodeJS.Timeout>();
   /** Called in committed(). */
   onCommitted: () => void = () => {};
 
@@ -78,7 +81,7 @@ export class Line {
 
   /** As a kill -9 and a start. */
   restart(): void {
-    this.store.close();
+    this.close();
     this.store = new FillableStore(this.path, { readonly: false });
     this.pipeline = this.#start();
   }
@@ -102,6 +105,7 @@ export class Line {
   }
 
   close(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
     this.store.close();
   }
 
@@ -117,6 +121,12 @@ export class Line {
       alerts: (alerts) => {
         this.events.push("alerts");
         this.alerts.push(...alerts);
+      },
+      later: (work, waitMs) => {
+        if (!this.automatic) return () => {};
+        const timer = setTimeout(work, waitMs);
+        this.#timers.add(timer);
+        return () => clearTimeout(timer);
       },
       warn: (message) => this.warnings.push(message),
     });

@@ -40,12 +40,17 @@ function freshClone(): string {
 async function setUp(
   root: string,
   env: Readonly<Record<string, string>> = {},
+  ...args: string[]
 ): Promise<{ code: number | null; printed: string; calls: string[] }> {
   const calls = join(root, "calls.log");
   rmSync(calls, { force: true });
-  const { code, stdout, stderr } = await runToEnd(process.execPath, [join(root, "firmware-sim/bin/setup.mjs")], {
-    env: { npm_execpath: join(root, "npm.cjs"), ...env },
-  });
+  const { code, stdout, stderr } = await runToEnd(
+    process.execPath,
+    [join(root, "firmware-sim/bin/setup.mjs"), ...args],
+    {
+      env: { npm_execpath: join(root, "npm.cjs"), ...env },
+    },
+  );
   const made = existsSync(calls) ? readFileSync(calls, "utf8").trimEnd().split("\n") : [];
   return { code, printed: stdout + stderr, calls: made };
 }
@@ -62,6 +67,12 @@ test("installs and builds a fresh clone, and from then on only lets the compiler
   assert.is(second.code, 0);
   assert.equal(second.calls, ["tsc -b"]);
   assert.is(second.printed, "");
+});
+
+test("builds only the programs when they are all that is wanted", async () => {
+  const { code, calls } = await setUp(freshClone(), {}, "--programs");
+  assert.is(code, 0);
+  assert.equal(calls, [NPM_CALL, "tsc -b agent aggregator aggregator/web firmware-sim"]);
 });
 
 test("installs again when the lock file has another version", async () => {

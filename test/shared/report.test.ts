@@ -72,7 +72,8 @@ function alert(startedAtMs: number, state: Alert["state"], device = "pump"): Ale
   };
 }
 
-test("a day worked out by hand", () => {
+/** A day of a pump, with all that a report counts, and things that it must not count. */
+function pumpDay(): MemoryReport {
   const temp = readings(0, START_MS, 12, 2 * HOUR_MS);
   temp[0] = { ...temp[0]!, judged: JUDGED_LOW, stamped: 1 };
   temp[11] = { ...temp[11]!, judged: JUDGED_HIGH | JUDGED_CRITICAL };
@@ -87,8 +88,11 @@ test("a day worked out by hand", () => {
   report.applyTick({ nowMs: START_MS + 10, rejected: { UNDECODABLE: 2 }, dropped: {} });
   report.applyTick({ nowMs: START_MS + DAY_MS, rejected: { UNDECODABLE: 5 }, dropped: { OUTBOX_FULL: 9 } });
   report.applyTick({ nowMs: START_MS + 20, rejected: { UNDECODABLE: 1, FUTURE: 4 }, dropped: { QUEUE_FULL: 3 } });
+  return report;
+}
 
-  assert.equal(dailyReport(report, DAY, 2), {
+test("a day worked out by hand", () => {
+  assert.equal(dailyReport(pumpDay(), DAY, 2), {
     day: DAY,
     timezone: "UTC",
     revision: 2,

@@ -99,10 +99,10 @@ test("with `for`, breaches fire once they have spanned it; shorter episodes clos
   assert.equal(states(feed(fold, [0, 11], [40, 25], [49, 11])), [], "critical, but too short");
   assert.equal(states(feed(fold, [50, 11])), ["firing critical 0"]);
   const brief = foldUnder([0, slow]);
-  const flushed = feed(brief, [-900, 11]);
-  brief.flush(flushed);
-  assert.equal(flushed.alerts, [], "nothing to tell of yet");
-  const out = feed(brief, [0, 11], [30, 11], [500, 1]);
+  const out = feed(brief, [0, 11], [30, 11]);
+  brief.flush(out);
+  assert.equal(out.alerts, [], "nothing to tell of yet");
+  brief.applyBlock(blockOf([{ tsMs: 500, value: 1 }]), out);
   assert.equal(out.alerts, []);
   assert.equal(
     out.closed.map(({ fired, breaches }) => [fired, breaches]),

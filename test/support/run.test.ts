@@ -18,6 +18,7 @@ const FILES: Readonly<Record<string, string>> = {
   "b/throwing.test.ts": `throw new Error("at the top level");`,
   "b/exiting.test.ts": `test("one", () => {}); process.exit(0);`,
   "b/deaf.test.ts": `test("one", () => {}); process.on("exit", () => { process.exitCode = 3; });`,
+  "d/endless.test.ts": `test("one", () => {}); test("two", () => { throw new Error("soon"); }); test("three", () => { for (;;); });`,
   "c/heavy.slow.test.ts": `test("one", () => {});`,
 };
 
@@ -75,4 +76,12 @@ test("fails when nothing matches", async () => {
   const { code, lastLine } = await runRunner("no such file");
   assert.is(lastLine, "0 passed, 0 failed");
   assert.is(code, 1);
+});
+
+test("kills a file that does not end, and tells what it was at and what had failed", async () => {
+  const { code, lastLine, stdout } = await runRunner("--file-timeout", "3", "d/");
+  assert.is(lastLine, "0 passed, 1 failed");
+  assert.is(code, 1);
+  assert.match(stdout, "It was at: s: three");
+  assert.match(stdout, /Failed before: s: two\s+Error: soon/);
 });

@@ -36,7 +36,11 @@ const groups = new Set<number>();
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { slow: { type: "boolean", default: false }, root: { type: "string", default: testFolder }, "file-timeout": { type: "string" } },
+    options: {
+      slow: { type: "boolean", default: false },
+      root: { type: "string", default: testFolder },
+      "file-timeout": { type: "string" },
+    },
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stopEverything);
 
@@ -46,7 +50,11 @@ async function main(): Promise<void> {
   );
   const quick = files.filter((path) => !isSlow(path));
   const slow = values.slow ? files.filter(isSlow) : [];
-  const results = [...(await runAll(values.root, quick, FILES_AT_ONCE)), ...(await runAll(values.root, slow, 1))];
+  const timeoutMs = (standardMs: number): number => Number(values["file-timeout"] ?? standardMs / 1000) * 1000;
+  const results = [
+    ...(await runAll(values.root, quick, { atOnce: FILES_AT_ONCE, timeoutMs: timeoutMs(FILE_TIMEOUT_MS) })),
+    ...(await runAll(values.root, slow, { atOnce: 1, timeoutMs: timeoutMs(SLOW_FILE_TIMEOUT_MS) })),
+  ];
   printSummary(results, performance.now() - startMs, slow.length > 0);
 
   const total = sum(results);
@@ -66,12 +74,16 @@ function isSlow(path: string): boolean {
   return path.endsWith(".slow.test.ts");
 }
 
-async function runAll(root: string, paths: readonly string[], atOnce: number): Promise<FileResult[]> {
+async function runAll(
+  root: string,
+  paths: readonly string[],
+  { atOnce, timeoutMs }: { atOnce: number; timeoutMs: number },
+): Promise<FileResult[]> {
   const results: FileResult[] = [];
   const queue = [...paths];
   const worker = async (): Promise<void> => {
     for (let path = queue.shift(); path !== undefined; path = queue.shift()) {
-      const result = await runFile(root, path);
+      const result = await runFile(root, path, timeoutMs);
       printResult(result);
       results.push(result);
     }
@@ -80,9 +92,8 @@ async function runAll(root: string, paths: readonly string[], atOnce: number): P
   return results;
 }
 
-function runFile(root: string, path: string): Promise<FileResult> {
+function runFile(root: string, path: string, timeoutMs: number): Promise<FileResult> {
   const startMs = performance.now();
-  const timeoutMs = isSlow(path) ? SLOW_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS;
   // A process group of its own, so that whatever the file started can be ended with it.
   const child = spawn(process.execPath, ["--import", "tsx", "--conditions=source", join(root, path)], {
     cwd: join(testFolder, ".."),
@@ -96,10 +107,11 @@ function runFile(root: string, path: string): Promise<FileResult> {
   const collect = (text: string): void => {
     output = (output + text).slice(-OUTPUT_CHARS_MAX);
   };
-  child.stdout.setEncoding("utf8").on("data", collect);
-  child.stderr.setEncoding("utf8").on("data", collect);
   let progress = "";
-  (child.stdio[3] as Readable).setEncoding("utf8").on("data", (text: string) => {
+  const [, stdout, stderr, progressPipe] = child.stdio as unknown as [null, Readable, Readable, Readable];
+  stdout.setEncoding("utf8").on("data", collect);
+  stderr.setEncoding("utf8").on("data", collect);
+  progressPipe.setEncoding("utf8").on("data", (text: string) => {
     progress = (progress + text).slice(-OUTPUT_CHARS_MAX);
   });
   let timedOut = false;

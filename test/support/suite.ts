@@ -51,6 +51,10 @@ const TIMEOUT_MS_DEFAULT = 30_000;
 /** After the last test, the process gets this long to end by itself before the leak is named and it is ended. */
 const LINGER_MS_MAX = 5_000;
 
+/** For this process alone: the children of a test may be tests themselves, but have no such file. */
+const progressFd = process.env[PROGRESS_FD_VARIABLE];
+delete process.env[PROGRESS_FD_VARIABLE];
+
 const counts: TestCounts = { passed: 0, failed: 0, skipped: 0 };
 const suites: PlannedSuite[] = [];
 const reported = new WeakSet<Error>();
@@ -208,8 +212,7 @@ function complainAboutLeak(): void {
 
 /** Not on stdout, which belongs to uvu and to the tests. */
 function tellProgress(progress: TestProgress): void {
-  const fd = process.env[PROGRESS_FD_VARIABLE];
-  if (fd !== undefined) writeSync(Number(fd), `${JSON.stringify(progress)}\n`);
+  if (progressFd !== undefined) writeSync(Number(progressFd), `${JSON.stringify(progress)}\n`);
 }
 
 /** Last words of the process, synchronously, whichever way it ends. */

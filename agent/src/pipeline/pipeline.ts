@@ -13,6 +13,8 @@ import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "../store/schema.ts";
 import type { CheckpointRows, CommitBatch, DeadLetter, EntryRow, OutboxRow, Store } from "../store/store.ts";
 import { Admission } from "./admission.ts";
 import { BlockBuilder } from "./block-builder.ts";
+import type { CommitClock } from "./commit-timer.ts";
+import { CommitTimer } from "./commit-timer.ts";
 import { changedPages, restorePages } from "./checkpoint.ts";
 import { Dictionary } from "./dictionary.ts";
 import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts";
@@ -41,27 +43,17 @@ export interface PipelineOptions {
   readonly logAgeMaxMs: number;
 }
 
-export interface PipelineHooks {
-  /** The clock, ms since 1970. */
-  now(): number;
+export interface PipelineHooks extends CommitClock {
   /** After each commit: acknowledge, send. */
   committed(): void;
   /** Alerts that are now durable, for local subscribers. */
   alerts(alerts: readonly Alert[]): void;
-  /** Calls work after waitMs, unless the function returned is called before; by default, with a timer. */
-  later?(work: () => void, waitMs: number): () => void;
   /** Something a person should read, such as a disk that is full; once when it begins and once when it ends. */
   warn(message: string): void;
 }
 
 /** Dead letters of one group commit, at most: a flood of bad messages must not fill the disk faster than it is trimmed. */
 const DEAD_LETTERS_PER_COMMIT_MAX = 256;
-
-/** Rest of the disk between group commits, in durations of the last one: at most a quarter of the time goes to fsync. */
-const COMMIT_REST = 3;
-
-/** Wait before a write that the disk refused is tried again, ms. */
-const RETRY_MS = 1000;
 
 /** Log entries deleted at one checkpoint, at most. */
 const TRIM_ENTRIES_MAX = 4096;
@@ -80,15 +72,15 @@ export class Pipeline implements Ingest {
   readonly #checkpointed = new Map<number, Uint8Array>();
   #builder = new BlockBuilder();
   #deadLetters: DeadLetter[] = [];
+  #deadLettersUntrimmed = 0;
   #refolds: RefoldRequest[] = [];
   /** Emissions of the fold not yet committed. */
   #out: Emissions = createEmissions();
   /** A batch the disk refused; written before anything else once it can be. */
   #stuck: { readonly batch: CommitBatch; readonly alerts: readonly Alert[] } | undefined;
-  /** Calls off the commit that is due. */
-  #cancel: (() => void) | undefined;
-  #committedAtMs = 0;
-  #commitTookMs = 0;
+  /** Alerts of a batch that was written at a second attempt: told of with those of the write that follows. */
+  #untold: readonly Alert[] = [];
+  readonly #timer: CommitTimer;
   #source = 0;
   #sourceName = "";
   #refused: RejectReason | undefined;
@@ -107,6 +99,7 @@ export class Pipeline implements Ingest {
     this.#fold = new SeriesFold((series) => this.#dictionary.keyOf(series), this.#thresholds, {
       windowMs: options.windowMs,
     });
+    this.#timer = new CommitTimer(() => this.commit(), hooks, options.commitIntervalMs);
     this.#sink = {
       resolve: (site, device, metric) => this.#resolve(site, device, metric),
       push: (series, tsMs, value, stamped) => this.#push(series, tsMs, value, stamped),
@@ -151,31 +144,36 @@ export class Pipeline implements Ingest {
     this.#begin(sourceName);
     this.#decode(topic, payload, this.#receivedMs, this.#sink);
     if (this.#refused) this.#keepDeadLetter(this.#refused, topic, payload, payload.length);
-    if (this.#builder.count >= BLOCK_READINGS_MAX) this.commit();
-    else this.#schedule();
-    return this.#stuck === undefined;
+    const isFull = this.#builder.count >= BLOCK_READINGS_MAX;
+    // Not at once: committed() is never called from within accept.
+    if (isFull && !this.#stuck) this.#timer.next();
+    else this.#timer.soon();
+    return !isFull && this.#stuck === undefined;
   }
 
   refuse(sourceName: string, reason: RejectReason, topic: string, head: Uint8Array): void {
     this.#begin(sourceName);
     this.#reject(reason);
     this.#keepDeadLetter(reason, topic, head, head.length);
-    this.#schedule();
+    this.#timer.soon();
   }
 
   /** Enters a threshold version in the log and judges by it. Returns when it is durable; throws when it is not. */
   addThresholds(version: ThresholdVersion): void {
-    if (this.#thresholds.get(version.version)) return;
     this.commit();
-    if (this.#stuck) throw new CodedError("DATA_FILE_STUCK", "The data file cannot be written; the version was not taken.");
+    this.#assertWritable(version);
+    if (this.#thresholds.get(version.version)) return;
     const body = Buffer.from(JSON.stringify(version));
     this.#fold.applyThresholds(version, this.#out);
     this.#write({ entries: [{ kind: ENTRY_THRESHOLDS, minTsMs: null, maxTsMs: null, readings: 0, body }] });
+    this.#assertWritable(version);
   }
 
   /** Enters the clock and the losses since the last tick in the log. */
   tick(): void {
-    if (this.#stuck && !this.#retry()) return;
+    // What is being built goes first: this write, too, has sources acknowledge all that they have passed on.
+    this.commit();
+    if (this.#stuck) return;
     const tick = { nowMs: this.#hooks.now(), ...this.#ledger.takeLosses() };
     const body = Buffer.from(JSON.stringify(tick));
     const entries = [{ kind: ENTRY_TICK, minTsMs: null, maxTsMs: null, readings: 0, body }];
@@ -184,7 +182,7 @@ export class Pipeline implements Ingest {
 
   /** The group commit: admits, folds and writes what came since the last one, then has sources acknowledge. */
   commit(): void {
-    this.#unschedule();
+    this.#timer.cancel();
     if (this.#stuck && !this.#retry()) return;
     const entries = this.#admitBlock();
     // With no entry, everything was a duplicate or refused: what it repeats is durable already.
@@ -202,14 +200,19 @@ export class Pipeline implements Ingest {
     const refolded = requests.length > 0 ? this.#refold(requests) : undefined;
     const frames = [...partialFrames(partials, false), ...partialFrames(refolded?.partials ?? [], true)];
     this.#write({ frames, refolded, isCheckpoint: true });
-    this.#trim();
+    if (this.#stuck) return;
+    try {
+      this.#trim();
+    } catch (error) {
+      this.#hooks.warn(`Cannot trim the data file: ${errorMessage(error)}. Tried again at the next checkpoint.`);
+    }
   }
 
   /** Checkpoints and stops; accept() must not be called afterwards. */
   close(): void {
     this.tick();
     this.checkpoint();
-    this.#unschedule();
+    this.#timer.cancel();
   }
 
   #recover(): void {
@@ -261,30 +264,11 @@ export class Pipeline implements Ingest {
 
   #keepDeadLetter(reason: RejectReason, topic: string, payload: Uint8Array, bytes: number): void {
     if (this.#deadLetters.length >= DEAD_LETTERS_PER_COMMIT_MAX) return;
+    // Trimmed at checkpoints: between two of them at most as many are written as are kept.
+    if (this.#deadLettersUntrimmed >= this.#options.deadLetterCountMax) return;
+    this.#deadLettersUntrimmed++;
     const head = Buffer.from(payload.subarray(0, this.#options.deadLetterPayloadBytesMax));
     this.#deadLetters.push({ source: this.#sourceName, topic: topic.slice(0, 1024), reason, bytes, head });
-  }
-
-  /**
-   * A commit soon: at once where the disk is idle, so that a lone publisher is not held up; else after a rest of some
-   * times what the last one took, so that under load commits are few and large.
-   */
-  #schedule(): void {
-    if (this.#cancel) return;
-    const restMs = Math.min(this.#options.commitIntervalMs, COMMIT_REST * this.#commitTookMs);
-    const waitMs = this.#committedAtMs + restMs - this.#hooks.now();
-    this.#cancel = this.#later(() => this.commit(), Math.max(0, Math.min(waitMs, restMs)));
-  }
-
-  #later(work: () => void, waitMs: number): () => void {
-    if (this.#hooks.later) return this.#hooks.later(work, waitMs);
-    const timer = setTimeout(work, waitMs);
-    return () => clearTimeout(timer);
-  }
-
-  #unschedule(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
   }
 
   /** Admits and folds the block being built; returns its log entry, or nothing when all of it was known. */
@@ -344,7 +328,12 @@ export class Pipeline implements Ingest {
       dropEpisodes: refolded?.dropEpisodes ?? [],
       checkpoint: isCheckpoint ? this.#checkpointRows() : undefined,
     };
-    this.#writeBatch(batch, allAlerts);
+    this.#writeBatch(batch, [...this.#untold, ...allAlerts]);
+  }
+
+  #assertWritable({ version }: ThresholdVersion): void {
+    if (!this.#stuck) return;
+    throw new CodedError("DATA_FILE_STUCK", `The data file cannot be written; threshold version ${version} was not taken.`);
   }
 
   #checkpointRows(): CheckpointRows {
@@ -356,16 +345,16 @@ export class Pipeline implements Ingest {
 
   #writeBatch(batch: CommitBatch, alerts: readonly Alert[]): void {
     const beganMs = this.#hooks.now();
+    this.#untold = [];
     try {
       this.#store.commit(batch);
     } catch (error) {
       this.#stuck = { batch, alerts };
       this.#hooks.warn(`Cannot write the data file: ${errorMessage(error)}. Sources are held back until it can be written.`);
-      this.#retryLater();
+      this.#timer.retry();
       return;
     }
-    this.#committedAtMs = this.#hooks.now();
-    this.#commitTookMs = Math.max(1, this.#committedAtMs - beganMs);
+    this.#timer.committed(beganMs);
     this.#settled(alerts);
   }
 
@@ -375,18 +364,14 @@ export class Pipeline implements Ingest {
     try {
       this.#store.commit(stuck.batch);
     } catch {
-      this.#retryLater();
+      this.#timer.retry();
       return false;
     }
     this.#stuck = undefined;
     this.#hooks.warn("The data file can be written again.");
-    this.#settled(stuck.alerts);
+    // Sources are told after the next write only: what they passed on in the meantime is not in the file yet.
+    this.#untold = stuck.alerts;
     return true;
-  }
-
-  #retryLater(): void {
-    this.#unschedule();
-    this.#cancel = this.#later(() => this.commit(), RETRY_MS);
   }
 
   #settled(alerts: readonly Alert[]): void {
@@ -407,5 +392,6 @@ export class Pipeline implements Ingest {
     const receivedBeforeMs = this.#hooks.now() - options.logAgeMaxMs;
     this.#store.trimLog({ bytesMax: options.logBytesMax, receivedBeforeMs, entriesMax: TRIM_ENTRIES_MAX });
     this.#store.trimDeadLetters(options.deadLetterCountMax);
+    this.#deadLettersUntrimmed = 0;
   }
 }

@@ -31,6 +31,8 @@ interface SeriesRow {
   readonly metric: string;
 }
 
+const SERIES_AGENT = "SELECT agent FROM series WHERE site = ? AND device = ? AND metric = ?";
+
 /** Series by agent index that are remembered, at most, before the memory is begun anew. */
 const SERIES_REMEMBERED_MAX = 500_000;
 
@@ -91,6 +93,11 @@ export class FrameStore {
 
   #name(origin: FrameOrigin, index: number, site: string, device: string, metric: string): void {
     const { agent, incarnation } = origin;
+    const known = this.#db.get<{ agent: string }>(SERIES_AGENT, site, device, metric);
+    // Another agent's clock decides from now on which of the series' days are over.
+    if (known && known.agent !== agent) this.#db.run("DELETE FROM day_health");
+    // What is remembered of the index may come from a transaction that was taken back.
+    this.#seriesOf.delete(`${agent}/${incarnation}/${index}`);
     this.#db.run(
       `INSERT INTO series (agent, site, device, metric) VALUES (?, ?, ?, ?)
        ON CONFLICT (site, device, metric) DO UPDATE SET agent = excluded.agent`,
@@ -124,6 +131,7 @@ export class FrameStore {
       // A lane is in order, so the name came before; an index without one is a broken agent, not a lost reading.
       if (!series) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
       const grown = applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace);
+      this.#noteFirst(series.id, partial.firstTsMs);
       this.#db.run(
         `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, @first), @first),
            last_value = CASE WHEN coalesce(last_ts_ms, @last) <= @last THEN @value ELSE last_value END,
@@ -146,8 +154,30 @@ export class FrameStore {
       this.#db.run("INSERT INTO days VALUES (?, 1) ON CONFLICT DO UPDATE SET changed = 1", day);
       this.#db.run("DELETE FROM day_health WHERE day = ?", day);
     }
-    const sql = "UPDATE agents SET newest_ts_ms = max(newest_ts_ms, ?) WHERE agent = ?";
-    if (newestTsMs > -Infinity) this.#db.run(sql, newestTsMs, origin.agent);
+    if (newestTsMs > -Infinity) this.#noteNewest(origin.agent, newestTsMs);
+  }
+
+  /** A series is expected from its first reading on: an earlier one makes the day of the former first expect more. */
+  #noteFirst(series: number, firstTsMs: number): void {
+    const sql = "SELECT first_ts_ms AS firstTsMs FROM series WHERE id = ?";
+    const before = this.#db.get<{ firstTsMs: number | null }>(sql, series)?.firstTsMs;
+    if (typeof before === "number" && firstTsMs < before) this.#changeDays(firstTsMs, before);
+  }
+
+  /** Until an agent's clock has ended a day, the day is expected up to the agent's newest reading, wherever it lies. */
+  #noteNewest(agent: string, newestTsMs: number): void {
+    const sql = "SELECT newest_ts_ms AS newestTsMs FROM agents WHERE agent = ?";
+    const before = this.#db.get<{ newestTsMs: number }>(sql, agent)?.newestTsMs ?? 0;
+    if (newestTsMs <= before) return;
+    this.#changeDays(before, newestTsMs);
+    this.#db.run("UPDATE agents SET newest_ts_ms = ? WHERE agent = ?", newestTsMs, agent);
+  }
+
+  /** Marks the days from that of one time to that of another, both included: their reports may have changed. */
+  #changeDays(fromMs: number, toMs: number): void {
+    const [from, to] = [this.#calendar.dayOf(fromMs), this.#calendar.dayOf(toMs)];
+    this.#db.run("UPDATE days SET changed = 1 WHERE day >= ? AND day <= ?", from, to);
+    this.#db.run("DELETE FROM day_health WHERE day >= ? AND day <= ?", from, to);
   }
 
   #applyAlert(agent: string, alert: Alert, nowMs: number, changes: FrameChanges): void {

@@ -46,7 +46,9 @@ type ValueOf<S extends Setting> = S["type"] extends "int" | "number" | "duration
     : S["type"] extends "strings"
       ? readonly string[]
       : string;
+/** The values of a table by key: amounts in milliseconds or bytes. */
 export type Values<T extends SettingsTable> = { readonly [K in keyof T]: ValueOf<T[K]> };
+/** The entries of each repeated section, in the file's order. */
 export type Sections<S extends SectionsTable> = { readonly [K in keyof S]: ReadonlyArray<Values<S[K]>> };
 
 export interface Problem {
@@ -55,6 +57,7 @@ export interface Problem {
   readonly message: string;
 }
 
+/** What loadSettings found. Where there are problems, the values concerned are the defaults or those of weaker sources. */
 export interface LoadedSettings<T extends SettingsTable, S extends SectionsTable> {
   readonly values: Values<T>;
   readonly sections: Sections<S>;

@@ -19,7 +19,9 @@ export interface Calendar {
   hourOfWeek(tsMs: number): number;
 }
 
+/** Milliseconds of an hour of 60 minutes. */
 export const HOUR_MS = 3_600_000;
+/** Milliseconds of a day of 24 hours: not every local day is one. */
 export const DAY_MS: number = 24 * HOUR_MS;
 
 /**
@@ -54,9 +56,13 @@ export function createCalendar(timezone: string): Calendar {
       era: "short",
     });
   } catch (error) {
-    throw new CodedError("BAD_TIMEZONE", `Unknown time zone ${timezone}: use an IANA name such as Europe/Berlin or UTC.`, {
-      cause: error,
-    });
+    throw new CodedError(
+      "BAD_TIMEZONE",
+      `Unknown time zone ${timezone}: use an IANA name such as Europe/Berlin or UTC.`,
+      {
+        cause: error,
+      },
+    );
   }
   const offsets = new Map<number, number>();
 

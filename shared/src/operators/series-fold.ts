@@ -34,6 +34,7 @@ export interface Emissions {
   readonly refolds: RefoldRequest[];
 }
 
+/** Emissions with nothing in them, for a fold to fill. */
 export function createEmissions(): Emissions {
   return { alerts: [], closed: [], refolds: [] };
 }
@@ -46,6 +47,7 @@ export interface SeriesFoldOptions {
   readonly windowMs: number;
 }
 
+/** The fold of one agent's readings. Series are dense indexes; state grows with the highest. */
 export class SeriesFold {
   readonly #keyOf: (series: number) => SeriesKey;
   readonly #thresholds: ThresholdHistory;

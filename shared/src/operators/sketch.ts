@@ -25,6 +25,7 @@ export interface Sketch {
   readonly counts: readonly number[];
 }
 
+/** The sketch of no readings. */
 export const EMPTY_SKETCH: Sketch = { shift: SHIFT_MIN, buckets: [], counts: [] };
 
 const doubles = new Float64Array(1);

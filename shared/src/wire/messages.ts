@@ -21,6 +21,7 @@ export const MESSAGE_BYTES_MAX: number = 64 * 2 ** 20;
 /** Alerts go first; a long backlog of partials holds none of them up. */
 export type Lane = "alerts" | "data";
 
+/** Both lanes, the more urgent first. */
 export const LANES: readonly Lane[] = ["alerts", "data"];
 
 /** One row of the outbox. */
@@ -80,6 +81,7 @@ export type AggregatorMessage =
   /** The connection ends for a reason that trying again at once won't mend. */
   | { readonly type: "refused"; readonly code: string; readonly message: string };
 
+/** A message as the bytes of one WebSocket message. */
 export function encodeMessage(message: AgentMessage | AggregatorMessage): Uint8Array {
   return encode(message);
 }
@@ -94,6 +96,7 @@ export function decodeAggregatorMessage(bytes: Uint8Array): AggregatorMessage {
   return decodeTyped<AggregatorMessage>(bytes, ["welcome", "ack", "thresholds", "report", "refused"]);
 }
 
+/** A frame as the bytes that the outbox keeps and a frame message carries. */
 export function encodeFrame(frame: Frame): Uint8Array {
   return encode(frame);
 }

@@ -20,6 +20,7 @@ import { ByteReader, ByteWriter } from "./bytes.ts";
  */
 const PARTIAL_VERSION = 1;
 
+/** A partial as bytes: equal partials give equal bytes. */
 export function encodePartial(partial: Partial): Uint8Array {
   const writer = new ByteWriter(128);
   writePartial(writer, partial);
@@ -34,6 +35,7 @@ export function decodePartial(bytes: Uint8Array): Partial {
   return partial;
 }
 
+/** Window partials one after another, as a partials frame carries them. */
 export function encodeWindows(windows: readonly WindowPartial[]): Uint8Array {
   const writer = new ByteWriter(windows.length * 128 + 16);
   for (const { series, windowStartMs, partial } of windows) {

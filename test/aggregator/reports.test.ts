@@ -1,0 +1,191 @@
+import * as assert from "uvu/assert";
+import fc from "fast-check";
+import { SqlCellStore } from "@weir/aggregator/stores/cells";
+import { suite } from "../support/suite.ts";
+import type { TestReading } from "./stores-fixture.ts";
+import { Stores, versionOf } from "./stores-fixture.ts";
+
+const test = suite("reports", { timeoutMs: 60_000 });
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Start of 2026-03-10. */
+const START_MS = Date.UTC(2026, 2, 10);
+
+let stores: Stores;
+test.after.each(() => stores.close());
+
+function dayName(index: number): string {
+  return new Date(START_MS + index * DAY_MS).toISOString().slice(0, 10);
+}
+
+/** A reading every ten minutes of an hour. */
+function hour(series: number, startMs: number, value = 1): TestReading[] {
+  return Array.from({ length: 6 }, (_, i) => [series, startMs + i * 600_000, value + i / 10] as const);
+}
+
+test("issues a report once, and a revision when late data changes it", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, hour(0, START_MS));
+  stores.tick(origin, START_MS + DAY_MS);
+  assert.equal(stores.reports.due(dayName(1)), [dayName(0)]);
+  assert.is(stores.reports.issue(dayName(0), 5)?.revision, 1);
+  assert.equal(stores.reports.due(dayName(1)), []);
+  assert.is(stores.reports.issue(dayName(0), 6), undefined);
+  assert.is(stores.reports.make(dayName(0), { batch: true })?.report.revision, 1);
+  stores.readings(origin, hour(0, START_MS + 5 * HOUR_MS));
+  assert.equal(stores.reports.due(dayName(1)), [dayName(0)]);
+  assert.is(stores.reports.make(dayName(0), { batch: false })?.report.revision, 2);
+  assert.is(stores.reports.issue(dayName(0), 7)?.revision, 2);
+  assert.equal(stores.reports.issuedRevisions(), [{ day: dayName(0), revision: 2 }]);
+});
+
+test("does not call a day due that is not over, or that nobody has readings of", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, hour(0, START_MS));
+  assert.equal(stores.reports.due(dayName(0)), []);
+  assert.is(stores.reports.make(dayName(3), { batch: false }), undefined);
+  assert.is(stores.reports.issue(dayName(3), 1), undefined);
+});
+
+test("a change that leaves the content as it is issues nothing", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, hour(0, START_MS));
+  stores.tick(origin, START_MS + DAY_MS);
+  stores.reports.issue(dayName(0), 1);
+  stores.readings(origin, hour(0, START_MS), true);
+  assert.equal(stores.reports.due(dayName(1)), [dayName(0)]);
+  assert.is(stores.reports.issue(dayName(0), 2), undefined);
+  assert.equal(stores.reports.due(dayName(1)), []);
+});
+
+test("the days after a changed one are due as well: its health is in their trends", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5));
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (let day = 0; day < 3; day++) {
+    for (let i = 0; i < 24; i++) stores.readings(origin, hour(0, START_MS + day * DAY_MS + i * HOUR_MS));
+  }
+  stores.tick(origin, START_MS + 3 * DAY_MS);
+  const days = [0, 1, 2].map(dayName);
+  assert.equal(stores.reports.due(dayName(3)), days);
+  for (const day of days) stores.reports.issue(day, 1);
+  stores.readings(origin, hour(0, START_MS + 30_000, 100));
+  assert.equal(stores.reports.due(dayName(3)), days);
+  // The second day has no trend yet, so it stays as it is.
+  assert.equal(days.map((day) => stores.reports.issue(day, 2)?.revision), [2, undefined, 2]);
+  for (const day of days) assert.is(stores.live(day), stores.batch(day));
+});
+
+test("a reading before a series' first makes later days expect more of it", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5, 600_000));
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (let i = 36; i < 96; i++) stores.readings(origin, hour(0, START_MS + i * HOUR_MS));
+  stores.tick(origin, START_MS + 4 * DAY_MS);
+  for (const day of [1, 2, 3].map(dayName)) stores.reports.issue(day, 1);
+  stores.readings(origin, hour(0, START_MS));
+  assert.is(stores.live(dayName(3)), stores.batch(dayName(3)));
+  assert.ok(stores.reports.due(dayName(4)).includes(dayName(1)));
+});
+
+test("an agent that comes back after a day expects that day whole", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5, 600_000));
+  const a = stores.hello("a", ["pump/temp"]);
+  const b = stores.hello("b", ["fan/rpm"]);
+  for (let day = 0; day < 3; day++) stores.readings(a, hour(0, START_MS + day * DAY_MS));
+  stores.tick(a, START_MS + 3 * DAY_MS);
+  stores.readings(b, hour(0, START_MS + 3 * HOUR_MS));
+  // The report of a later day looks at the health of the first, as far as b is known then.
+  stores.reports.issue(dayName(0), 1);
+  stores.reports.issue(dayName(2), 1);
+  for (const hours of [30, 49, 50]) stores.readings(b, hour(0, START_MS + hours * HOUR_MS));
+  assert.is(stores.live(dayName(2)), stores.batch(dayName(2)));
+  assert.ok(stores.reports.due(dayName(3)).includes(dayName(0)), "the first day is expected whole now");
+  stores.tick(b, START_MS + 3 * DAY_MS);
+  assert.is(stores.live(dayName(2)), stores.batch(dayName(2)));
+});
+
+test("lists days newest first with the worst health, and knows every device's newest", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
+  stores.readings(origin, [...hour(0, START_MS), ...hour(1, START_MS), ...hour(0, START_MS + DAY_MS)]);
+  stores.tick(origin, START_MS + DAY_MS);
+  const report = stores.reports.issue(dayName(0), 77)!;
+  const [today, yesterday] = stores.reports.list();
+  assert.equal(today, { day: dayName(1), revision: 0, issuedAtMs: null, devices: 0, worstHealth: null });
+  assert.equal([yesterday?.day, yesterday?.revision, yesterday?.issuedAtMs, yesterday?.devices], [dayName(0), 1, 77, 2]);
+  assert.is(yesterday?.worstHealth, Math.min(...report.devices.map(({ health }) => health)));
+  assert.equal([...stores.reports.newestHealth().keys()], ["s/fan", "s/pump"]);
+});
+
+test("deleting old windows changes no report, by either path", () => {
+  for (const timezone of ["UTC", "Asia/Kolkata"]) {
+    stores = new Stores({ timezone });
+    const origin = stores.hello("a", ["pump/temp"]);
+    for (let i = 0; i < 48; i++) stores.readings(origin, hour(0, START_MS + i * HOUR_MS, i));
+    stores.tick(origin, START_MS + 3 * DAY_MS);
+    const before = [0, 1].map((day) => stores.live(dayName(day)));
+    for (const age of [0.5, 20.25, 20.75, 21, 40.2]) {
+      new SqlCellStore(stores.db).deleteWindowsBefore(1, START_MS + age * HOUR_MS);
+      assert.equal([0, 1].map((day) => stores.batch(dayName(day))), before, `windows before ${age} h, ${timezone}`);
+      assert.equal([0, 1].map((day) => stores.live(dayName(day))), before);
+    }
+    if (timezone === "UTC") stores.close();
+  }
+});
+
+const DAYS = 4;
+const stepArb = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant("readings" as const),
+      agent: fc.nat(1),
+      series: fc.nat(1),
+      minute: fc.integer({ min: 0, max: DAYS * 1440 - 1 }),
+      count: fc.integer({ min: 1, max: 5 }),
+      value: fc.integer({ min: -12, max: 12 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("tick" as const), agent: fc.nat(1), hour: fc.integer({ min: 0, max: DAYS * 24 + 12 }), lost: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("alert" as const), agent: fc.nat(1), hour: fc.integer({ min: 0, max: DAYS * 24 }), withdrawn: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("issue" as const), day: fc.nat(DAYS - 1) }) },
+);
+
+test("live and batch are the same bytes after every step, with two agents and anything late", () => {
+  const timezones = fc.constantFrom("UTC", "Europe/Berlin", "Asia/Kolkata");
+  fc.assert(
+    fc.property(timezones, fc.boolean(), fc.array(stepArb, { minLength: 4, maxLength: 22 }), (timezone, hasBands, steps) => {
+      stores = new Stores({ timezone });
+      if (hasBands) stores.history.add(versionOf(1, START_MS + DAY_MS, 6, 600_000));
+      const agents = [stores.hello("a", ["pump/temp", "fan/rpm"]), stores.hello("b", ["belt/speed", "fan/temp"])];
+      for (const step of steps) {
+        if (step.kind === "issue") stores.reports.issue(dayName(step.day), 1);
+        else if (step.kind === "tick") {
+          stores.tick(agents[step.agent]!, START_MS + step.hour * HOUR_MS, step.lost > 0 ? { json_shape: step.lost } : {});
+        } else if (step.kind === "alert") {
+          const startedAtMs = START_MS + step.hour * HOUR_MS;
+          stores.alert(agents[step.agent]!, { id: `${startedAtMs}`, startedAtMs, state: step.withdrawn ? "withdrawn" : "firing" });
+        } else {
+          const { series, minute, count, value } = step;
+          const readings = Array.from({ length: count }, (_, i) => [series, START_MS + minute * 60_000 + i * 7000, value + i] as const);
+          stores.readings(agents[step.agent]!, readings);
+        }
+        for (let day = 0; day < DAYS; day++) assert.is(stores.live(dayName(day)), stores.batch(dayName(day)), dayName(day));
+      }
+      // What was issued and is not due again is what would be issued now.
+      const due = new Set(stores.reports.due("9999-12-31"));
+      for (const { day } of stores.reports.issuedRevisions()) {
+        if (!due.has(day)) assert.is(stores.reports.issue(day, 2), undefined, `${day} has changed and is not due`);
+      }
+      stores.close();
+    }),
+    { numRuns: 60 },
+  );
+  stores = new Stores();
+});
