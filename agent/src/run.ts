@@ -6,8 +6,9 @@ import { createDecoder } from "./decode/create-decoder.ts";
 import { topicMappings } from "./decode/topic-mappings.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import type { AgentSections, AgentSettings } from "./settings.ts";
+import type { CreatedSources } from "./sources/create-sources.ts";
 import { createSources } from "./sources/create-sources.ts";
-import type { LocalPublisher, Source } from "./sources/source.ts";
+import type { LocalPublisher } from "./sources/source.ts";
 import { Store } from "./store/store.ts";
 import type { Uplink } from "./uplink.ts";
 import { createUplink } from "./uplink.ts";
@@ -48,17 +49,17 @@ export async function runAgent(
   const store = new Store(dataFile(settings), { readonly: false });
   const mappings = topicMappings(sections);
   const decode = createDecoder(mappings, { payloadBytesMax: settings["listen.payload_bytes_max"] });
-  let sources: readonly Source[] = [];
-  let local: LocalPublisher | undefined;
+  // The pipeline is there before its sources; until then nobody waits for commits.
+  let built: CreatedSources = { sources: [], local: undefined, notes: () => [] };
   let uplink: Uplink | undefined;
   const pipeline = new Pipeline(store, decode, pipelineOptions(settings), {
     now,
     committed() {
-      for (const source of sources) source.committed();
+      for (const source of built.sources) source.committed();
       uplink?.wake();
     },
     alerts: (alerts) => {
-      if (local) publishAlerts(local, alerts);
+      if (built.local) publishAlerts(built.local, alerts);
     },
     warn: log,
   });
@@ -66,15 +67,14 @@ export async function runAgent(
   if (settings["uplink.url"] !== "") {
     uplink = openUplink(settings, store, pipeline, log);
   }
-  const built = createSources(
+  built = createSources(
     pipeline,
     settings,
     sections,
     mappings.map(({ template }) => template),
     agentName(settings),
   );
-  sources = built.sources;
-  local = built.local;
+  const { sources } = built;
   try {
     for (const source of sources) await source.start();
   } catch (error) {

@@ -39,6 +39,7 @@ export interface UplinkHooks {
   log(message: string): void;
 }
 
+/** Where to, and who says so. windowBytes: frames sent and not yet acknowledged, at most. */
 export interface UplinkOptions {
   readonly url: string;
   readonly token: string;
@@ -46,6 +47,12 @@ export interface UplinkOptions {
   readonly incarnation: string;
   readonly software: string;
   readonly windowBytes: number;
+  /** Wait before the first attempt to connect again; doubled with each, to RETRY_MS_MAX. Default RETRY_MS_FIRST. */
+  readonly retryMsFirst?: number;
+  /** How often the aggregator is pinged. Default PING_INTERVAL_MS. */
+  readonly pingIntervalMs?: number;
+  /** No message, not even a ping's answer, for this long: the connection is dead (half-open). Default SILENCE_MS_MAX. */
+  readonly silenceMsMax?: number;
 }
 
 export interface Uplink {
@@ -60,7 +67,6 @@ export interface Uplink {
 const RETRY_MS_FIRST = 250;
 const RETRY_MS_MAX = 15_000;
 
-/** No message, not even a ping's answer, for this long: the connection is dead (half-open). */
 const SILENCE_MS_MAX = 15_000;
 const PING_INTERVAL_MS = 5_000;
 const STATUS_INTERVAL_MS = 2_000;
@@ -71,13 +77,15 @@ const NAMES_PER_MESSAGE = 5_000;
 
 /** Opens the uplink and keeps it open. random: 0 ≤ random() < 1, for the jitter of retries. */
 export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => number, options: UplinkOptions): Uplink {
+  const { retryMsFirst = RETRY_MS_FIRST, pingIntervalMs = PING_INTERVAL_MS, silenceMsMax = SILENCE_MS_MAX } = options;
   const sentSeq: Record<Lane, number> = { alerts: 0, data: 0 };
   const inFlight: Array<{ lane: Lane; seq: number; bytes: number }> = [];
   let inFlightBytes = 0;
   let socket: WebSocket | undefined;
   let welcomed = false;
   let closing = false;
-  let retryMs = RETRY_MS_FIRST;
+  let retryMs = retryMsFirst;
+  let openedMs = 0;
   let lastHeardMs = 0;
   let lastComplaint = "";
   const timers = new Set<NodeJS.Timeout>();
@@ -126,7 +134,6 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
     switch (message.type) {
       case "welcome":
         welcomed = true;
-        retryMs = RETRY_MS_FIRST;
         lastComplaint = "";
         hooks.timezone(message.timezone);
         for (const lane of LANES) {
@@ -138,6 +145,8 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
         pump();
         break;
       case "ack":
+        // Only now: a connection that ends whenever frames are sent must not be opened again and again at once.
+        retryMs = retryMsFirst;
         acknowledged(message.lane, message.seq);
         break;
       case "thresholds":
@@ -166,7 +175,8 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
     socket = opened;
     opened.binaryType = "nodebuffer";
     opened.on("open", () => {
-      lastHeardMs = Date.now();
+      openedMs = Date.now();
+      lastHeardMs = openedMs;
       const { agent, incarnation, software } = options;
       const thresholdVersions = hooks.thresholdVersions();
       send({ type: "hello", wire: WIRE_VERSION, agent, incarnation, software, thresholdVersions });
@@ -184,10 +194,12 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
     opened.on("error", (error) => complain(`No uplink to ${options.url}: ${errorMessage(error)}. Trying again.`));
     opened.on("close", () => {
       if (welcomed && !closing) hooks.log("The uplink has closed; everything waits in the outbox.");
+      const wasWelcomed = welcomed;
       welcomed = false;
       inFlight.length = 0;
       inFlightBytes = 0;
       if (closing) return;
+      if (wasWelcomed && Date.now() - openedMs > RETRY_MS_MAX) retryMs = retryMsFirst;
       const timer = setTimeout(() => {
         timers.delete(timer);
         connect();
@@ -199,9 +211,11 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
 
   const pinging = setInterval(() => {
     if (socket?.readyState !== WebSocket.OPEN) return;
-    if (Date.now() - lastHeardMs > SILENCE_MS_MAX) socket.terminate();
+    // Pongs come from the socket's library; an aggregator that does not answer the hello is as good as silent.
+    const heardMs = welcomed ? lastHeardMs : openedMs;
+    if (Date.now() - heardMs > silenceMsMax) socket.terminate();
     else socket.ping();
-  }, PING_INTERVAL_MS);
+  }, pingIntervalMs);
   const reporting = setInterval(() => {
     if (welcomed) send({ type: "status", ...hooks.status() });
   }, STATUS_INTERVAL_MS);

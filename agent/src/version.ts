@@ -5,5 +5,5 @@ export const SOFTWARE_VERSION: string = readVersion();
 
 function readVersion(): string {
   const json: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
-  return String((json as { version: string }).version);
+  return (json as { version: string }).version;
 }

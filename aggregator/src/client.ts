@@ -22,7 +22,7 @@ export async function runClient(
   const json = options.json === true;
   switch (command) {
     case "report":
-      return await showReport(ask, positionals[0], options.recompute === true, json);
+      return showReport(ask, positionals[0], options.recompute === true, json);
     case "alerts": {
       const state = typeof options.state === "string" ? `?state=${encodeURIComponent(options.state)}` : "";
       const text = await ask("GET", `/api/alerts${state}`);
@@ -33,7 +33,7 @@ export async function runClient(
       return json ? text : agentTable(JSON.parse(text) as AgentView[]);
     }
     default:
-      return await changeThresholds(ask, positionals, options, json);
+      return changeThresholds(ask, positionals, options, json);
   }
 }
 

@@ -6,6 +6,7 @@ export interface LiveHub {
   subscribe(listener: (event: LiveEvent) => void): () => void;
 }
 
+/** A hub nobody listens to yet. */
 export function createLiveHub(): LiveHub {
   const listeners = new Set<(event: LiveEvent) => void>();
   return {

@@ -68,10 +68,12 @@ export interface DeviceView {
   readonly health: number | null;
 }
 
+/** A device with its series, by metric. */
 export interface DeviceDetail extends DeviceView {
   readonly series: ReadonlyArray<{ readonly metric: string; readonly lastTsMs: number; readonly lastValue: number }>;
 }
 
+/** From fromMs up to, not including, toMs; steps begin at multiples of stepMs. Windows are as long as the agent's. */
 export interface SeriesRange {
   readonly fromMs: number;
   readonly toMs: number;

@@ -141,7 +141,7 @@ function openInflux(
 }
 
 function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\./.test(host);
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 function readInitialRules(file: string): readonly BandRule[] | undefined {

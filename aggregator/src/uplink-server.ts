@@ -57,6 +57,8 @@ interface Connection {
   readonly socket: WebSocket;
   origin: FrameOrigin | undefined;
   lastHeardMs: number;
+  /** It is being ended: what still arrives would be applied past a frame that was not, which would lose that one. */
+  ended: boolean;
 }
 
 interface QueuedFrame {
@@ -67,6 +69,7 @@ interface QueuedFrame {
   readonly body: Uint8Array;
 }
 
+/** Opens no port: the HTTP server hands it the upgrades. */
 export function createUplinkServer(
   db: SqlDatabase,
   frames: FrameStore,
@@ -79,6 +82,7 @@ export function createUplinkServer(
   const connections = new Set<Connection>();
   let queue: QueuedFrame[] = [];
   let scheduled = false;
+  let closed = false;
   let frameCount = 0;
   let failures = 0;
 
@@ -86,8 +90,15 @@ export function createUplinkServer(
     if (connection.socket.readyState === WebSocket.OPEN) connection.socket.send(encodeMessage(message));
   };
   const refuse = (connection: Connection, code: string, message: string): void => {
+    connection.ended = true;
+    queue = queue.filter((frame) => frame.connection !== connection);
     send(connection, { type: "refused", code, message });
     connection.socket.close(1008, code);
+  };
+  const end = (connection: Connection): void => {
+    connection.ended = true;
+    queue = queue.filter((frame) => frame.connection !== connection);
+    connection.socket.terminate();
   };
   const isConnected = (agent: string): boolean =>
     [...connections].some((connection) => connection.origin?.agent === agent);
@@ -103,8 +114,15 @@ export function createUplinkServer(
       return;
     }
     for (const other of connections) {
-      // The same agent again: its old connection is half-open, or two gateways share a name.
-      if (other !== connection && other.origin?.agent === hello.agent) other.socket.terminate();
+      if (other === connection || other.ended || other.origin?.agent !== hello.agent) continue;
+      if (other.origin.incarnation !== hello.incarnation) {
+        options.log(`Refused a second agent named ${hello.agent}: two gateways share a name, or one has lost its data.`);
+        const message = `an agent named ${hello.agent} with another data file is connected. Give each its own agent.id.`;
+        refuse(connection, "AGENT_CONNECTED", message);
+        return;
+      }
+      // The same agent again: its old connection is half-open.
+      end(other);
     }
     const origin = { agent: hello.agent, incarnation: hello.incarnation };
     connection.origin = origin;
@@ -133,6 +151,7 @@ export function createUplinkServer(
   };
 
   const receive = (connection: Connection, message: AgentMessage): void => {
+    if (connection.ended) return;
     connection.lastHeardMs = options.now();
     if (message.type === "hello") {
       greet(connection, message);
@@ -167,15 +186,28 @@ export function createUplinkServer(
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      applyQueued();
+      if (queue.length > 0) applyQueued();
       if (queue.length > 0) schedule();
     });
   };
 
-  /** One transaction over the frames that wait; acks and news after its commit. */
+  /** One transaction over the frames that wait. When one of them spoils it, each by itself, so that only its sender suffers. */
   const applyQueued = (): void => {
     const group = queue.slice(0, FRAMES_PER_COMMIT_MAX);
     queue = queue.slice(group.length);
+    if (group.length > 1 && applyGroup(group) === undefined) return;
+    for (const frame of group) {
+      if (frame.connection.ended) continue;
+      const error = applyGroup([frame]);
+      if (error === undefined) continue;
+      failures++;
+      options.log(`Cannot apply a frame of ${frame.origin.agent}: ${errorMessage(error)}. The agent keeps it and sends it again.`);
+      refuse(frame.connection, "FRAME_FAILED", `frame ${frame.seq} of its ${frame.lane} cannot be applied: ${errorMessage(error)}`);
+    }
+  };
+
+  /** Applies frames; acks and news after the commit. Returns what went wrong, when nothing of them was applied. */
+  const applyGroup = (group: readonly QueuedFrame[]): unknown => {
     const changes = createFrameChanges();
     try {
       db.transaction(() => {
@@ -184,11 +216,7 @@ export function createUplinkServer(
         }
       });
     } catch (error) {
-      failures++;
-      options.log(`Cannot apply frames: ${errorMessage(error)}. Their agents will send them again.`);
-      for (const { connection } of group) connection.socket.terminate();
-      queue = queue.filter((frame) => !group.some(({ connection }) => connection === frame.connection));
-      return;
+      return error ?? new Error("unknown");
     }
     frameCount += group.length;
     const newest = new Map<Connection, Map<Lane, number>>();
@@ -203,10 +231,11 @@ export function createUplinkServer(
     for (const { site, device, metrics, lastTsMs } of changes.devices.values()) {
       hub.publish({ type: "series", site, device, metrics: [...metrics], lastTsMs });
     }
+    return undefined;
   };
 
   const accept = (socket: WebSocket): void => {
-    const connection: Connection = { socket, origin: undefined, lastHeardMs: options.now() };
+    const connection: Connection = { socket, origin: undefined, lastHeardMs: options.now(), ended: false };
     connections.add(connection);
     socket.on("ping", () => (connection.lastHeardMs = options.now()));
     socket.on("message", (data: Buffer) => {
@@ -214,14 +243,15 @@ export function createUplinkServer(
         receive(connection, decodeAgentMessage(data));
       } catch (error) {
         options.log(`An agent's connection is closed: ${errorMessage(error)}`);
-        socket.terminate();
+        end(connection);
       }
     });
     socket.on("error", () => socket.terminate());
     socket.on("close", () => {
       connections.delete(connection);
       queue = queue.filter((frame) => frame.connection !== connection);
-      if (connection.origin) publishAgent(connection.origin.agent);
+      // The store may be closed by the time that the last connections are.
+      if (connection.origin && !closed) publishAgent(connection.origin.agent);
     });
   };
 
@@ -255,7 +285,8 @@ export function createUplinkServer(
       for (const { socket } of connections) socket.close(1001);
       const deadlineMs = options.now() + 1000;
       while (connections.size > 0 && options.now() < deadlineMs) await new Promise((resolve) => setTimeout(resolve, 10));
-      for (const { socket } of connections) socket.terminate();
+      closed = true;
+      for (const connection of connections) end(connection);
       server.close();
     },
   };

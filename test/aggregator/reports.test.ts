@@ -185,7 +185,7 @@ test("live and batch are the same bytes after every step, with two agents and an
       }
       stores.close();
     }),
-    { numRuns: 60 },
+    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 60) },
   );
   stores = new Stores();
 });

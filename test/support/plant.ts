@@ -43,6 +43,7 @@ export interface Plant {
   close(): void;
 }
 
+/** timezone: of the plant, default UTC; nowMs: where the agent's clock begins. */
 export interface PlantOptions {
   readonly timezone?: string;
   readonly nowMs: number;

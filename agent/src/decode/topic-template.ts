@@ -22,7 +22,9 @@ export interface TopicTemplate {
   readonly match: (topic: string) => TopicParts | undefined;
 }
 
+/** A part of a series key that a template can name. */
 export type TopicPart = "site" | "device" | "metric";
+/** What a topic says of each part; "" where the template has none. */
 export type TopicParts = { readonly [K in TopicPart]: string };
 
 const TOPIC_PARTS: readonly string[] = ["site", "device", "metric"] satisfies readonly TopicPart[];

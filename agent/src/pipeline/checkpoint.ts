@@ -5,6 +5,7 @@
 /** Series in a page: 8 KiB a page. */
 const PAGE_SERIES = 1024;
 
+/** The positions of PAGE_SERIES series, beginning with series page × PAGE_SERIES. */
 export interface PositionPage {
   readonly page: number;
   readonly body: Uint8Array;

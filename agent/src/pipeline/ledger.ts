@@ -19,6 +19,7 @@ interface Count {
   dirty: boolean;
 }
 
+/** Counts in memory; what changed goes into the next commit. */
 export class Ledger {
   readonly #sources: string[] = [];
   readonly #counts = new Map<string, Map<LedgerReason, Count>>();
@@ -75,13 +76,8 @@ export class Ledger {
 
   /** Counts over all sources. */
   totals(): LedgerTotals & { readonly received: number } {
-    const totals = { received: 0, stored: 0, duplicates: 0, rejected: {}, dropped: {} } as {
-      received: number;
-      stored: number;
-      duplicates: number;
-      rejected: Record<string, number>;
-      dropped: Record<string, number>;
-    };
+    const groups = { rejected: {} as Record<string, number>, dropped: {} as Record<string, number> };
+    const totals = { received: 0, stored: 0, duplicates: 0, ...groups };
     for (const reasons of this.#counts.values()) {
       for (const [reason, { count }] of reasons) {
         const [group, name] = split(reason);

@@ -30,6 +30,7 @@ import { refold } from "./refold.ts";
  * operator that is not in the log, so recovery and replay are the same fold over the same entries.
  */
 
+/** Bounds and lengths, as the settings of the same names. */
 export interface PipelineOptions {
   readonly commitIntervalMs: number;
   readonly windowMs: number;
@@ -58,6 +59,7 @@ const DEAD_LETTERS_PER_COMMIT_MAX = 256;
 /** Log entries deleted at one checkpoint, at most. */
 const TRIM_ENTRIES_MAX = 4096;
 
+/** One agent's pipeline over one data file. Synchronous: when a call returns, its work is done or held as stuck. */
 export class Pipeline implements Ingest {
   readonly #store: Store;
   readonly #decode: Decoder;

@@ -20,6 +20,7 @@ import type { Packet } from "mqtt-packet";
  */
 export type MessageHandler = (message: BrokerMessage, done: () => void) => void;
 
+/** A message as the client hands it over. */
 export interface BrokerMessage {
   readonly topic: string;
   readonly payload: Uint8Array;

@@ -32,7 +32,8 @@ export function createSources(
       url: section.url,
       topics,
       qos: section.qos === 0 ? 0 : 1,
-      clientId: section.client_id || `weir-${agent}`,
+      // Sessions at one broker need ids of their own, whichever section they are from.
+      clientId: section.client_id || (index === 0 ? `weir-${agent}` : `weir-${agent}-broker-${index + 1}`),
       username: section.username,
       password: section.password,
       protocolVersion: section.protocol === "4" ? 4 : 5,

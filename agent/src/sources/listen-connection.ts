@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
-import type { IConnectPacket, ISubscribePacket, IUnsubscribePacket } from "mqtt-packet";
+import type { IConnectPacket } from "mqtt-packet";
+import { isPacketId, protocolLevel, readConnect, subscribe, unsubscribe } from "./listen-control.ts";
 import type { ListenHub } from "./listen-hub.ts";
-import { AckBuffer, ackBytes, PUBACK, PUBCOMP, PUBREC } from "./mqtt-acks.ts";
+import { ListenMessages } from "./listen-messages.ts";
 import {
   connackAcceptance,
   connackRefusal,
@@ -10,15 +11,11 @@ import {
   REASON,
   suback,
   unsuback,
-  VERSION_UNKNOWN,
 } from "./mqtt-control.ts";
 import { type FrameFault, type FrameHandler, FrameReader } from "./mqtt-frames.ts";
-import { emptyPublishHead, type PublishHead, readPublishHead } from "./mqtt-publish.ts";
 import type { RejectReason } from "./source.ts";
-import { filterTakes, isLocalFilter } from "./topic-filter.ts";
+import { filterTakes } from "./topic-filter.ts";
 
-/** Filters one connection may subscribe to. */
-export const SUBSCRIPTIONS_MAX = 32;
 /** Acknowledgements one connection may have waiting for a commit; reading stops there until then. */
 export const WAITING_ACKS_MAX = 65_535;
 /** A connection that is being ended gets this long to read its last words before it is cut. */
@@ -41,14 +38,6 @@ const PINGRESP: Buffer = Buffer.from([0xd0, 0]);
 /** DISCONNECT reason of a client that wants its will published all the same. */
 const DISCONNECT_WITH_WILL = 0x04;
 
-/** A PUBLISH too large to hold, while its bytes go by. */
-interface Skipped {
-  readonly topic: string | null;
-  readonly qos: number;
-  readonly packetId: number;
-  readonly head: Buffer;
-}
-
 /**
  * One connection of a device: CONNECT, then messages in, acknowledgements out.
  *
@@ -61,7 +50,6 @@ export class ListenConnection implements FrameHandler {
   readonly #socket: Socket;
   readonly #hub: ListenHub;
   readonly #reader: FrameReader;
-  readonly #head: PublishHead = emptyPublishHead();
   #state: "greeting" | "checking" | "open" | "closed" = "greeting";
   /** Protocol level: 0 before CONNECT, 3 or 4 for MQTT 3.1 and 3.1.1, 5. */
   #version = 0;
@@ -74,14 +62,11 @@ export class ListenConnection implements FrameHandler {
   /** Ticks without a packet after which the client is given up; 0: never. */
   #patienceTicks = 0;
   #heardTick: number;
-  readonly #acks: AckBuffer = new AckBuffer();
-  /** QoS 2: packet ids between PUBLISH and PUBREL, with the hub's count of accepted messages when it came. */
-  #inFlight: Map<number, number> | null = null;
-  #aliases: string[] | null = null;
+  /** Null before CONNECT. */
+  #messages: ListenMessages | null = null;
   #filters: Set<string> | null = null;
   /** Largest packet the client takes, in bytes. */
   #clientPacketBytesMax = Infinity;
-  #skipped: Skipped | null = null;
   #lingerTimer: NodeJS.Timeout | null = null;
 
   constructor(socket: Socket, hub: ListenHub) {
@@ -123,10 +108,9 @@ export class ListenConnection implements FrameHandler {
 
   /** Writes the acknowledgements that waited for the commit, in one write. */
   flushAcks(): void {
-    const count = this.#acks.count;
+    const count = this.#messages?.waitingAcks ?? 0;
     if (count === 0) return;
-    this.#hub.unacknowledged -= count;
-    this.#write(this.#acks.take());
+    this.write(this.#messages!.takeAcks());
     if (count >= WAITING_ACKS_MAX) this.resume();
   }
 
@@ -138,7 +122,7 @@ export class ListenConnection implements FrameHandler {
       const bytes = encode(this.#version);
       const full = this.#socket.writableLength + bytes.length > this.#hub.limits.writeBytesMax;
       if (full || bytes.length > this.#clientPacketBytesMax) this.#hub.counters.localDropped++;
-      else this.#write(bytes);
+      else this.write(bytes);
       return;
     }
   }
@@ -150,6 +134,17 @@ export class ListenConnection implements FrameHandler {
     if (patience === 0 || this.#hub.tick - this.#heardTick <= patience) return;
     this.#hub.counters.timeouts++;
     this.#end(REASON.keepAliveTimeout, true);
+  }
+
+  /** Writes to the client; one that does not read is not read from either. */
+  write(bytes: Buffer): void {
+    if (this.#state === "closed") return;
+    this.#socket.write(bytes);
+    // Whoever does not read its acknowledgements is not read from: neither side's buffers grow.
+    if (this.#socket.writableLength <= this.#hub.limits.writeBytesMax) return;
+    this.writeStalled = true;
+    this.#hub.counters.writeStalls++;
+    this.#socket.pause();
   }
 
   /** Ends the connection; the will is kept back. */
@@ -196,7 +191,7 @@ export class ListenConnection implements FrameHandler {
 
   #readable(): boolean {
     const mayRead = this.#state === "open" || this.#state === "greeting";
-    return mayRead && !this.#hub.paused && !this.#writeStalled && this.#acks.count < WAITING_ACKS_MAX;
+    return mayRead && !this.#hub.paused && !this.#writeStalled && (this.#messages?.waitingAcks ?? 0) < WAITING_ACKS_MAX;
   }
 
   frame(bytes: Buffer, start: number, bodyStart: number, end: number): boolean {
@@ -206,39 +201,31 @@ export class ListenConnection implements FrameHandler {
       else this.#malformed(REASON.protocolError, bytes, start, end);
       return this.#readable();
     }
-    if (type === TYPE.publish) this.#publish(bytes, start, bodyStart, end);
-    else if (type === TYPE.pubrel) this.#pubrel(bytes, start, bodyStart, end);
-    else if (type === TYPE_PINGREQ && end === bodyStart) this.#write(PINGRESP);
+    let reason = 0;
+    if (type === TYPE.publish) reason = this.#messages!.publish(bytes, start, bodyStart, end);
+    else if (type === TYPE.pubrel) reason = this.#messages!.release(bytes, start, bodyStart, end);
+    else if (type === TYPE_PINGREQ && end === bodyStart) this.write(PINGRESP);
     else if (type === TYPE.subscribe || type === TYPE.unsubscribe || type === TYPE_DISCONNECT) {
       this.#control(bytes, start, end);
     } else if (type !== TYPE.puback && type !== TYPE.pubrec && type !== TYPE.pubcomp) {
       // Acknowledgements are passed over: what we publish is QoS 0, so they are for an earlier server's messages.
-      this.#malformed(REASON.protocolError, bytes, start, end);
+      reason = REASON.protocolError;
     }
+    if (reason === REASON.receiveMaximumExceeded) this.#end(reason, true);
+    else if (reason !== 0) this.#malformed(reason, bytes, start, end);
     return this.#readable();
   }
 
   skipping(bytes: Buffer, start: number, bodyStart: number, headEnd: number): boolean {
-    const head = this.#head;
-    const known =
-      this.#state === "open" && readPublishHead(bytes, start, bodyStart, headEnd, this.#version === 5, false, head);
-    if (!known) {
-      this.#malformed(REASON.malformed, bytes, start, headEnd);
-      return false;
-    }
-    const topic = this.#topicOf(bytes, start, headEnd);
-    if (topic === undefined) return false;
-    const payload = this.#hub.headOf(bytes, head.payloadStart, headEnd);
-    this.#skipped = { topic, qos: head.qos, packetId: head.packetId, head: Buffer.from(payload) };
-    return true;
+    const mayCome = this.#state === "open";
+    const reason = mayCome ? this.#messages!.skipping(bytes, start, bodyStart, headEnd) : REASON.malformed;
+    if (reason !== 0) this.#malformed(reason, bytes, start, headEnd);
+    return reason === 0;
   }
 
   skipped(): boolean {
-    const { topic, qos, packetId, head } = this.#skipped!;
-    this.#skipped = null;
-    if (qos === 2 && this.#repeats(packetId)) return this.#readable();
-    this.#hub.refuse(topic === null ? "topic_malformed" : "payload_too_large", topic ?? "", head);
-    if (qos > 0) this.#acknowledge(qos, packetId);
+    const reason = this.#messages!.skipped();
+    if (reason !== 0) this.#end(reason, true);
     return this.#readable();
   }
 
@@ -250,106 +237,12 @@ export class ListenConnection implements FrameHandler {
     this.#end(REASON.quotaExceeded, true);
   }
 
-  // Messages
-
-  #publish(bytes: Buffer, start: number, bodyStart: number, end: number): void {
-    const head = this.#head;
-    if (!readPublishHead(bytes, start, bodyStart, end, this.#version === 5, true, head)) {
-      return this.#malformed(REASON.malformed, bytes, start, end);
-    }
-    const topic = this.#topicOf(bytes, start, end);
-    if (topic === undefined) return;
-    if (head.qos === 2 && this.#repeats(head.packetId)) return;
-    if (topic === null) {
-      const shown = bytes.toString("latin1", head.topicStart, Math.min(head.topicEnd, head.topicStart + 256));
-      this.#hub.refuse("topic_malformed", shown, this.#hub.headOf(bytes, head.payloadStart, end));
-    } else {
-      this.#hub.accept(this, topic, bytes.subarray(head.payloadStart, end));
-    }
-    if (head.qos > 0) this.#acknowledge(head.qos, head.packetId);
-  }
-
-  /** The topic of #head, by alias where it brings one; null: not a topic; undefined: the connection has been ended. */
-  #topicOf(bytes: Buffer, start: number, end: number): string | null | undefined {
-    const { alias, topicStart, topicEnd } = this.#head;
-    if (alias < 0) {
-      if (topicStart === topicEnd && this.#version === 5) {
-        this.#malformed(REASON.protocolError, bytes, start, end);
-        return undefined;
-      }
-      return this.#hub.topicNames(bytes, topicStart, topicEnd);
-    }
-    const known = this.#aliases?.[alias];
-    const inRange = alias > 0 && alias <= this.#hub.limits.topicAliasMax;
-    if (!inRange || (topicStart === topicEnd && known === undefined)) {
-      this.#malformed(inRange ? REASON.protocolError : REASON.topicAliasInvalid, bytes, start, end);
-      return undefined;
-    }
-    if (topicStart === topicEnd) return known!;
-    const topic = this.#hub.topicNames(bytes, topicStart, topicEnd);
-    if (topic !== null) (this.#aliases ??= [])[alias] = topic;
-    return topic;
-  }
-
-  /**
-   * True for a QoS 2 message that is in flight already: it is not passed on again. Its PUBREC is on the way, or, where
-   * it has been written before, is written again.
-   */
-  #repeats(packetId: number): boolean {
-    const acceptedAt = this.#inFlight?.get(packetId);
-    if (acceptedAt === undefined) return false;
-    if (acceptedAt > this.#hub.committedCount) return true;
-    if (this.#acks.count > 0) this.#holdAck(PUBREC, packetId);
-    else this.#write(ackBytes(PUBREC, packetId));
-    return true;
-  }
-
-  #acknowledge(qos: number, packetId: number): void {
-    if (this.#state === "closed") return;
-    if (qos === 2) (this.#inFlight ??= new Map()).set(packetId, this.#hub.acceptedCount);
-    this.#holdAck(qos === 2 ? PUBREC : PUBACK, packetId);
-    if (this.#version !== 5) return;
-    const inFlight = this.#inFlight?.size ?? 0;
-    const allowed = this.#hub.limits.receiveMaximum;
-    // A PUBREC that waits is in both numbers, so only a client near its limit is counted exactly.
-    if (this.#acks.count + inFlight <= allowed || this.#acks.countOf(PUBACK) + inFlight <= allowed) return;
-    this.#end(REASON.receiveMaximumExceeded, true);
-  }
-
-  #holdAck(kind: number, packetId: number): void {
-    this.#acks.hold(kind, packetId);
-    if (this.#acks.count === 1) this.#hub.waiting.push(this);
-    this.#hub.unacknowledged++;
-  }
-
-  #pubrel(bytes: Buffer, start: number, bodyStart: number, end: number): void {
-    const packetId = end - bodyStart >= 2 ? (bytes[bodyStart]! << 8) | bytes[bodyStart + 1]! : 0;
-    const lengthRight = this.#version === 5 || end - bodyStart === 2;
-    if (packetId === 0 || !lengthRight || (bytes[start]! & 0x0f) !== 2) {
-      return this.#malformed(REASON.malformed, bytes, start, end);
-    }
-    const known = this.#inFlight?.delete(packetId) ?? false;
-    if (known || this.#version !== 5) this.#write(ackBytes(PUBCOMP, packetId));
-    else this.#write(Buffer.from([PUBCOMP, 3, packetId >> 8, packetId & 0xff, REASON.packetIdNotFound]));
-  }
-
   // Control packets
 
   #greet(bytes: Buffer, start: number, end: number): void {
-    const packet = parseControl(bytes.subarray(start, end), 0);
-    if (packet === VERSION_UNKNOWN) return this.#refuseConnect(4, REASON.versionUnsupported);
-    if (typeof packet === "string" || packet.cmd !== "connect") {
-      return this.#malformed(REASON.malformed, bytes, start, end);
-    }
-    const version = packet.protocolVersion ?? 4;
-    if (packet.properties?.authenticationMethod !== undefined) {
-      return this.#refuseConnect(version, REASON.authMethodBad);
-    }
-    if (packet.clientId === "" && version !== 5 && packet.clean === false) {
-      return this.#refuseConnect(version, REASON.clientIdInvalid);
-    }
-    if (packet.will && !this.#isTopic(packet.will.topic)) return this.#malformed(REASON.malformed, bytes, start, end);
-
+    const packet = readConnect(bytes.subarray(start, end), this.#hub.topicNames);
+    if (packet === null) return this.#malformed(REASON.malformed, bytes, start, end);
+    if (Buffer.isBuffer(packet)) return this.#finish(packet);
     this.#state = "checking";
     const decision = this.#hub.admits(packet.username, packet.password);
     if (typeof decision === "boolean") return this.#admit(packet, decision);
@@ -369,15 +262,16 @@ export class ListenConnection implements FrameHandler {
   }
 
   #admit(packet: IConnectPacket, right: boolean): void {
-    const version = packet.protocolVersion ?? 4;
+    const version = protocolLevel(packet);
     if (!right) {
       this.#hub.counters.loginsRefused++;
       const bad = packet.username === undefined ? REASON.notAuthorized : REASON.credentialsBad;
-      return this.#refuseConnect(version, bad);
+      return this.#finish(connackRefusal(version, bad));
     }
     const assigned = packet.clientId === "" ? this.#hub.newClientId() : null;
     this.#version = version;
     this.#clientId = assigned ?? packet.clientId;
+    this.#messages = new ListenMessages(this.#hub, this, version);
     this.#state = "open";
     // Half as long again as the client has promised (3.1.2.10), and the tick that has begun already.
     this.#patienceTicks = packet.keepalive ? Math.ceil((packet.keepalive * 1500) / this.#hub.tickMs) + 1 : 0;
@@ -386,59 +280,23 @@ export class ListenConnection implements FrameHandler {
     // A copy: the packet's bytes lie in the chunk, which the will would keep in memory as long as the connection.
     if (packet.will) this.#will = { topic: packet.will.topic, payload: Buffer.from(packet.will.payload as Buffer) };
     this.#hub.opened(this);
-    this.#write(connackAcceptance(version, this.#hub.limits, version === 5 ? assigned : null));
-  }
-
-  #refuseConnect(version: number, reason: number): void {
-    this.#finish(connackRefusal(version, reason));
+    this.write(connackAcceptance(version, this.#hub.limits, version === 5 ? assigned : null));
   }
 
   #control(bytes: Buffer, start: number, end: number): void {
     const packet = parseControl(bytes.subarray(start, end), this.#version);
     if (typeof packet === "string") return this.#malformed(REASON.malformed, bytes, start, end);
     if (packet.cmd === "subscribe" && packet.subscriptions.length > 0 && isPacketId(packet.messageId)) {
-      this.#subscribe(packet, packet.messageId);
+      this.write(suback(this.#version, packet.messageId, subscribe((this.#filters ??= new Set()), packet)));
     } else if (packet.cmd === "unsubscribe" && packet.unsubscriptions.length > 0 && isPacketId(packet.messageId)) {
-      this.#unsubscribe(packet, packet.messageId);
+      this.write(unsuback(this.#version, packet.messageId, unsubscribe((this.#filters ??= new Set()), packet)));
     } else if (packet.cmd === "disconnect") {
       if (packet.reasonCode !== DISCONNECT_WITH_WILL) this.#will = null;
       this.#finish(null);
     } else this.#malformed(REASON.malformed, bytes, start, end);
   }
 
-  #subscribe(packet: ISubscribePacket, messageId: number): void {
-    const filters = (this.#filters ??= new Set());
-    const codes = packet.subscriptions.map(({ topic }) => {
-      if (topic.startsWith("$share/")) return REASON.sharedUnsupported;
-      if (!isLocalFilter(topic)) return REASON.notAuthorized;
-      if (!filters.has(topic) && filters.size >= SUBSCRIPTIONS_MAX) return REASON.quotaExceeded;
-      filters.add(topic);
-      return 0;
-    });
-    this.#write(suback(this.#version, messageId, codes));
-  }
-
-  #unsubscribe(packet: IUnsubscribePacket, messageId: number): void {
-    const codes = packet.unsubscriptions.map((filter) => (this.#filters?.delete(filter) ? 0 : 0x11));
-    this.#write(unsuback(this.#version, messageId, codes));
-  }
-
-  #isTopic(topic: string): boolean {
-    const bytes = Buffer.from(topic);
-    return !topic.includes("\ufffd") && this.#hub.topicNames(bytes, 0, bytes.length) !== null;
-  }
-
   // Writing and ending
-
-  #write(bytes: Buffer): void {
-    if (this.#state === "closed") return;
-    this.#socket.write(bytes);
-    // Whoever does not read its acknowledgements is not read from: neither side's buffers grow.
-    if (this.#socket.writableLength <= this.#hub.limits.writeBytesMax) return;
-    this.#writeStalled = true;
-    this.#hub.counters.writeStalls++;
-    this.#socket.pause();
-  }
 
   #drained(): void {
     if (!this.#writeStalled) return;
@@ -480,23 +338,16 @@ export class ListenConnection implements FrameHandler {
     this.#hub.gone(this);
   }
 
-  /** Gives back what the connection holds. Acknowledgements that wait are dropped: the client sends again. */
+  /** Gives back what the connection holds. */
   #leave(): void {
     this.#state = "closed";
     this.#reader.close();
     this.#rest = null;
-    this.#hub.unacknowledged -= this.#acks.count;
-    this.#acks.clear();
-    this.#inFlight = null;
+    this.#messages?.close();
     this.#filters = null;
-    this.#aliases = null;
     const will = this.#will;
     this.#will = null;
     this.#hub.left(this);
     if (will) this.#hub.accept(this, will.topic, will.payload);
   }
-}
-
-function isPacketId(messageId: number | undefined): messageId is number {
-  return messageId !== undefined && messageId > 0;
 }

@@ -8,6 +8,7 @@ export interface TlsFiles {
   readonly key?: string;
 }
 
+/** What the files hold, as node:tls takes it. */
 export interface TlsMaterial {
   ca?: Buffer;
   cert?: Buffer;

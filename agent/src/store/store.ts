@@ -29,6 +29,7 @@ export interface OutboxRow {
   readonly body: Uint8Array;
 }
 
+/** A refused message, as much of it as is kept. bytes: of the payload, as many as were seen. */
 export interface DeadLetter {
   readonly source: string;
   readonly topic: string;
@@ -307,8 +308,8 @@ export class Store {
     return this.#all(sql, limit);
   }
 
-  meta(key: string): unknown {
-    return this.#all<{ value: unknown }>("SELECT value FROM meta WHERE key = ?", key)[0]?.value;
+  meta(key: string): string | number | undefined {
+    return this.#all<{ value: string | number }>("SELECT value FROM meta WHERE key = ?", key)[0]?.value;
   }
 
   /** Keeps a small fact outside the log, such as the revision of a report that the aggregator told of. */

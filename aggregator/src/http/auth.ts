@@ -16,6 +16,7 @@ export const SESSION_MS: number = 12 * 60 * MINUTE_MS;
 /** Characters in the name a person gives at login or with an acknowledgement, at most. */
 export const PERSON_LENGTH_MAX = 64;
 
+/** Name of the cookie that carries a session. */
 export const SESSION_COOKIE = "weir_session";
 
 /** Who is asking. expiresAtMs: when the session ends; null: a request with its own credentials. */

@@ -20,6 +20,7 @@ export interface FrameChanges {
   readonly devices: Map<string, { site: string; device: string; metrics: Set<string>; lastTsMs: number }>;
 }
 
+/** Nothing changed yet. */
 export function createFrameChanges(): FrameChanges {
   return { alerts: [], devices: new Map() };
 }
@@ -185,13 +186,12 @@ export class FrameStore {
       this.#db.run("UPDATE alerts SET state = 'withdrawn', updated_ms = ? WHERE id = ?", nowMs, alert.id);
     } else {
       this.#db.run(
-        `INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)
+        `INSERT INTO alerts VALUES (@id, @agent, @site, @device, @metric, @kind, @severity, @state, @startedAtMs,
+           @endedAtMs, @value, @low, @high, @thresholdVersion, @breaches, @nowMs, NULL, NULL)
          ON CONFLICT (id) DO UPDATE SET agent = excluded.agent, severity = excluded.severity, state = excluded.state,
            ended_ms = excluded.ended_ms, value = excluded.value, low = excluded.low, high = excluded.high,
            threshold_version = excluded.threshold_version, breaches = excluded.breaches, updated_ms = excluded.updated_ms`,
-        ...[alert.id, agent, alert.site, alert.device, alert.metric, alert.kind, alert.severity, alert.state],
-        ...[alert.startedAtMs, alert.endedAtMs, alert.value, alert.low, alert.high],
-        ...[alert.thresholdVersion, alert.breaches, nowMs],
+        { ...alert, agent, nowMs },
       );
     }
     const day = this.#calendar.dayOf(alert.startedAtMs);

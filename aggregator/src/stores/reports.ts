@@ -84,7 +84,7 @@ export class ReportStore {
         day,
         revision: issued?.revision ?? 0,
         issuedAtMs: issued?.issuedMs ?? null,
-        devices: report?.devices.length ?? 0,
+        devices: report ? report.devices.length : this.#devicesOn(day),
         worstHealth: report ? Math.min(...report.devices.map(({ health }) => health)) : null,
       };
     });
@@ -95,6 +95,14 @@ export class ReportStore {
     const row = this.#db.get<{ body: string }>("SELECT body FROM reports ORDER BY day DESC, revision DESC LIMIT 1");
     const report = row && (JSON.parse(row.body) as DailyReport);
     return new Map(report?.devices.map(({ site, device, health }) => [`${site}/${device}`, health]) ?? []);
+  }
+
+  /** Devices with a reading on a day. */
+  #devicesOn(day: string): number {
+    const { startMs, endMs } = this.#calendar.dayRange(day);
+    const sql = `SELECT count(DISTINCT site || '/' || device) AS count FROM series WHERE EXISTS (
+      SELECT 1 FROM cells WHERE series = series.id AND level = 1 AND start_ms >= ? AND start_ms < ?)`;
+    return this.#db.get<{ count: number }>(sql, startMs, endMs)?.count ?? 0;
   }
 
   #issued(day: string): { readonly revision: number; readonly bytes: string; readonly issuedMs: number } | undefined {

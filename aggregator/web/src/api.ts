@@ -31,25 +31,31 @@ export interface AlertQuery {
   readonly device: string;
 }
 
+/** The query that every alert answers. */
 export const ANY_ALERT: AlertQuery = { state: "", site: "", device: "" };
 
+/** All agents. */
 export function fetchAgents(): Promise<AgentView[]> {
   return getJson("/api/agents");
 }
 
+/** All devices. */
 export function fetchDevices(): Promise<DeviceView[]> {
   return getJson("/api/devices");
 }
 
+/** One device. Rejects with ApiError 404 for one that nobody named. */
 export function fetchDevice(site: string, device: string): Promise<DeviceDetail> {
   return getJson(`/api/devices/${path(site, device)}`);
 }
 
+/** Columns of one series. */
 export function fetchSeries(site: string, device: string, metric: string, range: SeriesRange): Promise<SeriesColumns> {
   const { fromMs, toMs, stepMs } = range;
   return getJson(`/api/series/${path(site, device, metric)}?from=${fromMs}&to=${toMs}&step=${stepMs}`);
 }
 
+/** Alerts, newest first, at most `limit`. */
 export function fetchAlerts(query: AlertQuery, limit: number = ALERTS_LIMIT): Promise<AlertView[]> {
   const params = new URLSearchParams({ limit: String(limit) });
   for (const [name, text] of Object.entries(query)) if (text !== "") params.set(name, text);
@@ -61,6 +67,7 @@ export function acknowledge(id: string, by: string): Promise<AlertView> {
   return postJson(`/api/alerts/${path(id)}/ack`, by === "" ? {} : { by });
 }
 
+/** Days with readings, newest first. */
 export function fetchReportDays(): Promise<ReportListing[]> {
   return getJson("/api/reports/daily");
 }
@@ -70,18 +77,22 @@ export async function fetchReport(day: string, recompute: boolean): Promise<stri
   return (await request(`/api/reports/daily/${path(day)}${recompute ? "?recompute=1" : ""}`, {})).text();
 }
 
+/** All versions, newest first. */
 export function fetchThresholds(): Promise<ThresholdListing[]> {
   return getJson("/api/thresholds");
 }
 
+/** One version, whole. */
 export function fetchThreshold(version: number): Promise<ThresholdVersion> {
   return getJson(`/api/thresholds/${version}`);
 }
 
+/** Trains a draft from the last `days` days. */
 export function trainThresholds(days: number, note: string): Promise<ThresholdListing> {
   return postJson("/api/thresholds/train", note === "" ? { days } : { days, note });
 }
 
+/** Publishes a draft, in force a little ahead of now. */
 export function publishThresholds(version: number): Promise<ThresholdListing> {
   return postJson(`/api/thresholds/${version}/publish`, { effectiveFromMs: null });
 }

@@ -37,9 +37,6 @@ export const BLOCK_READINGS_MAX = 8192;
  */
 export const VALUE_ABS_MAX: number = 2 ** 960;
 
-/** Series of one agent, at most: the dictionary refuses more, and counts what it refuses. */
-export const SERIES_MAX_DEFAULT = 250_000;
-
 /** Characters in one name of a series (site, device or metric), at most. */
 export const NAME_LENGTH_MAX = 128;
 

@@ -88,7 +88,7 @@ function seriesDaysByDevice(source: ReportSource, startMs: number, endMs: number
     const cells = source.hours(key.series, startMs, endMs);
     const partial = mergeAll(cells.map((cell) => cell.partial));
     if (!partial) continue;
-    const version = partial.versions.at(-1);
+    const version = source.thresholds.lastInForce(partial.versions);
     const thresholds = version === undefined ? undefined : source.thresholds.lookup(version, key);
     // A day that is over is expected whole; the present one up to the newest reading of its agent.
     const over = source.clockMs(key.agent) >= endMs;

@@ -70,6 +70,11 @@ export class ThresholdHistory {
     };
   }
 
+  /** Of some versions, the number of the one that came into force last; undefined where none is known. */
+  lastInForce(versions: readonly number[]): number | undefined {
+    return this.#ordered.findLast(({ version }) => versions.includes(version.version))?.version.version;
+  }
+
   /** What a version says of a series: its band and baseline; undefined when it says nothing. */
   lookup(version: number, key: SeriesKey): ReturnType<VersionLookup> {
     return this.#byNumber.get(version)?.lookup(key);
