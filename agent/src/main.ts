@@ -10,6 +10,7 @@ import { replayLog } from "./replay.ts";
 import { agentName, dataFile, runAgent } from "./run.ts";
 import type { AgentSettings } from "./settings.ts";
 import { agentEnvPrefix, agentSections, agentSettings } from "./settings.ts";
+import { hashPassword } from "./sources/passwords.ts";
 import { describeStatus } from "./status.ts";
 import { Store } from "./store/store.ts";
 
@@ -29,6 +30,10 @@ const program = {
     status: {
       summary: "Print what the data file holds: log, outbox, ledger, newest dead letters.",
       options: { json: { type: "boolean", doc: "print JSON rather than text" } },
+    },
+    password: {
+      summary: "Read a password from standard input and print its line for listen.password_file.",
+      positionals: "USER",
     },
   },
   settings: agentSettings,
@@ -53,6 +58,7 @@ async function main(): Promise<number> {
   const { command, options, values, sections } = prepared;
   try {
     if (command === "replay") return replay(values, options);
+    if (command === "password") return printPasswordLine(prepared.positionals[0]);
     if (command === "status") {
       const store = new Store(dataFile(values), { readonly: true });
       log(describeStatus(store, options.json === true));
@@ -72,6 +78,17 @@ async function main(): Promise<number> {
     process.stderr.write(`weir-agent: ${error.message}\n`);
     return ["BAD_TEMPLATE", "BAD_TIMEZONE", "BAD_DAY", "BAD_SETTING", "BROKER_OPTIONS"].includes(error.code) ? 2 : 1;
   }
+}
+
+/** `user:scrypt$salt$hash`; the password itself is on no command line, where others could read it. */
+function printPasswordLine(user: string | undefined): number {
+  if (user === undefined || user === "" || user.includes(":")) {
+    process.stderr.write("weir-agent: password needs the name of a user, without colons\n");
+    return 2;
+  }
+  const password = readFileSync(0, "utf8").replace(/\r?\n$/, "");
+  log(`${user}:${hashPassword(password)}`);
+  return 0;
 }
 
 function replay(settings: AgentSettings, options: Readonly<Record<string, string | true>>): number {

@@ -17,6 +17,8 @@ import { SOFTWARE_VERSION } from "./version.ts";
 /** Waits at the end for the aggregator to acknowledge the outbox, at most, ms; what is left waits in the data file. */
 const UPLINK_DRAIN_MS = 5_000;
 
+const QUARTER_HOUR_MS = 900_000;
+
 /** The agent's name: as set, else the host's. */
 export function agentName(settings: AgentSettings): string {
   return settings["agent.id"] || hostname();
@@ -45,6 +47,10 @@ export async function runAgent(
   const now = Date.now;
   if (!settings["listen.enabled"] && sections.broker.length === 0) {
     throw new CodedError("BAD_SETTING", "Nothing to take readings from: set listen.enabled, or add a [[broker]] section.");
+  }
+  if (QUARTER_HOUR_MS % settings["window.length"] !== 0) {
+    // Hours of every time zone begin on a quarter, and a window must lie within one hour.
+    throw new CodedError("BAD_SETTING", `window.length is ${settings["window.length"]} ms; it must divide a quarter of an hour.`);
   }
   const store = new Store(dataFile(settings), { readonly: false });
   const mappings = topicMappings(sections);

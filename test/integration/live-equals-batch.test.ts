@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import * as assert from "uvu/assert";
 import fc from "fast-check";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
@@ -31,8 +32,8 @@ type Step =
   | { readonly kind: "publish"; readonly index: number };
 
 /** Everything in event-time order, once each, all versions known from the start: the plain batch. */
-function plainBatch(readings: readonly Reading[], versions: readonly ThresholdVersion[]): Plant {
-  const plant = createPlant(tempFolder(), { nowMs: NOW_MS });
+function plainBatch(folder: string, readings: readonly Reading[], versions: readonly ThresholdVersion[]): Plant {
+  const plant = createPlant(folder, { nowMs: NOW_MS });
   for (const one of versions) plant.publish(one);
   const distinct = new Map(readings.map((reading) => [`${reading.topic} ${reading.tsMs} ${reading.value}`, reading]));
   const sorted = [...distinct.values()].toSorted((a, b) => a.tsMs - b.tsMs || a.value - b.value);
@@ -115,7 +116,8 @@ function stepsOf(readings: number, versions: number, disorder: readonly number[]
 test("any order, duplicates, restarts, re-sent frames and late threshold versions give the plain batch's bytes", () => {
   fc.assert(
     fc.property(planArb, ({ readings, versions, disorder }) => {
-      const plant = createPlant(tempFolder(), { nowMs: NOW_MS });
+      const folders = [tempFolder(), tempFolder()] as const;
+      const plant = createPlant(folders[0], { nowMs: NOW_MS });
       const steps = stepsOf(readings.length, versions.length, disorder);
       let uncommitted: Step[] = [];
       for (const step of steps) {
@@ -130,7 +132,7 @@ test("any order, duplicates, restarts, re-sent frames and late threshold version
         if (step.kind === "commit" || step.kind === "checkpoint" || step.kind === "publish") uncommitted = [];
       }
       finish(plant);
-      const batch = plainBatch(readings, versions);
+      const batch = plainBatch(folders[1], readings, versions);
       for (const day of ["2026-03-13", DAY, "2026-03-15"]) {
         const expected = batch.reports(day);
         const got = plant.reports(day);
@@ -145,7 +147,8 @@ test("any order, duplicates, restarts, re-sent frames and late threshold version
       assert.is(received, stored + duplicates);
       plant.close();
       batch.close();
+      for (const folder of folders) rmSync(folder, { recursive: true });
     }),
-    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 60) },
+    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 100) },
   );
 });

@@ -83,6 +83,29 @@ export function createInfluxWriter(db: SqlDatabase, options: InfluxOptions, log:
 
   const pending = (): number => db.get<{ count: number }>("SELECT count(*) AS count FROM influx_queue")?.count ?? 0;
 
+  const write = async (rows: readonly QueueRow[]): Promise<void> => {
+    const written = rows.flatMap((row) => pointOf(row, cells.get(row.series, "window", row.startMs)));
+    if (written.length > 0) await client.writePoints(written, { precision: "ms" });
+  };
+
+  /** A point that InfluxDB will never take, such as one older than it keeps, must not hold up the others. */
+  const writeEach = async (rows: readonly QueueRow[]): Promise<void> => {
+    let refused = 0;
+    let reason = "";
+    for (const row of rows) {
+      try {
+        await write([row]);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        refused++;
+        reason = `${row.site}/${row.device}/${row.metric} at ${new Date(row.startMs).toISOString()}: ${errorMessage(error)}`;
+      }
+    }
+    failures += refused;
+    points -= refused;
+    log(`InfluxDB refused ${refused} of ${rows.length} points, and they are not sent again. The last was ${reason}`);
+  };
+
   const writeSome = async (): Promise<number> => {
     const rows = db.all<QueueRow>(
       `SELECT influx_queue.series, start_ms AS startMs, generation, site, device, metric
@@ -92,8 +115,12 @@ export function createInfluxWriter(db: SqlDatabase, options: InfluxOptions, log:
     if (rows.length === 0) return 0;
     if (!databaseMade) await client.createDatabase(options.database);
     databaseMade = true;
-    const written = rows.flatMap((row) => pointOf(row, cells.get(row.series, "window", row.startMs)));
-    await client.writePoints(written, { precision: "ms" });
+    try {
+      await write(rows);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      await writeEach(rows);
+    }
     db.transaction(() => {
       const sql = "DELETE FROM influx_queue WHERE series = ? AND start_ms = ? AND generation = ?";
       for (const { series, startMs, generation } of rows) db.run(sql, series, startMs, generation);
@@ -124,6 +151,8 @@ export function createInfluxWriter(db: SqlDatabase, options: InfluxOptions, log:
         await pause(IDLE_MS);
       } catch (error) {
         failures++;
+        // Somebody may have dropped the database.
+        databaseMade = false;
         if (!complained) log(`Cannot write InfluxDB at ${options.url}: ${errorMessage(error)}. Points wait; trying again.`);
         complained = true;
         if (stopping) return;
@@ -145,10 +174,24 @@ export function createInfluxWriter(db: SqlDatabase, options: InfluxOptions, log:
   };
 }
 
+/** True when InfluxDB has understood a write and will not take it, however often it is tried. */
+function isRefusal(error: unknown): boolean {
+  return (error as { res?: { statusCode?: number } }).res?.statusCode === 400;
+}
+
+/**
+ * A name as a tag: InfluxDB cannot tell a backslash at a tag's end from one that escapes what follows. A slash takes its
+ * place, which no name holds.
+ */
+function tagOf(name: string): string {
+  return name.endsWith("\\") ? `${name.slice(0, -1)}/` : name;
+}
+
 /** The point of a cell; none where the cell's time in the store is over. */
 function pointOf({ startMs, site, device, metric }: QueueRow, cell: Partial | undefined): IPoint[] {
   if (!cell) return [];
   const { count, min, max, firstValue, lastValue, low, high } = cell;
   const fields = { count, min, max, mean: partialMean(cell), first: firstValue, last: lastValue, breaches: low + high };
-  return [{ measurement: INFLUX_MEASUREMENT, tags: { site, device, metric }, fields, timestamp: new Date(startMs) }];
+  const tags = { site: tagOf(site), device: tagOf(device), metric: tagOf(metric) };
+  return [{ measurement: INFLUX_MEASUREMENT, tags, fields, timestamp: new Date(startMs) }];
 }
