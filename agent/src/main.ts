@@ -24,7 +24,11 @@ const program = {
       summary: "Fold the log again and print a day's health report: the same bytes as the aggregator's.",
       options: {
         day: { type: "string", placeholder: "YYYY-MM-DD", doc: "the day, local to the plant's time zone" },
-        timezone: { type: "string", placeholder: "ZONE", doc: "IANA name; default: what the aggregator told, else UTC" },
+        timezone: {
+          type: "string",
+          placeholder: "ZONE",
+          doc: "IANA name; default: what the aggregator told, else UTC",
+        },
       },
     },
     status: {
@@ -101,9 +105,15 @@ function replay(settings: AgentSettings, options: Readonly<Record<string, string
   const calendar = createCalendar(String(timezone));
   // Checked before the log is read, which may take a while.
   calendar.dayRange(options.day);
-  const replayed = replayLog(store, calendar, String(store.meta("agent") ?? agentName(settings)), settings["window.length"]);
+  const replayed = replayLog(
+    store,
+    calendar,
+    String(store.meta("agent") ?? agentName(settings)),
+    settings["window.length"],
+  );
   const report = dailyReport(replayed, options.day, Number(store.meta(`report ${options.day}`) ?? 1));
-  if (!report) throw new CodedError("NO_READINGS", `The log holds no readings of ${options.day} (${calendar.timezone}).`);
+  if (!report)
+    throw new CodedError("NO_READINGS", `The log holds no readings of ${options.day} (${calendar.timezone}).`);
   process.stdout.write(canonicalJson(report));
   return 0;
 }

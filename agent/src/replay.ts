@@ -50,6 +50,8 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
 
 /** The log, with the episodes that this replay has closed rather than those of the live path. */
 class ReplayedEpisodes implements RefoldSource {
+  /** A replay knows nothing but the log: for it the log is whole. */
+  readonly wholeFromMs: number = -Infinity;
   readonly #store: Store;
   readonly #bySeries = new Map<number, EpisodeRow[]>();
 

@@ -46,11 +46,17 @@ export async function runAgent(
 ): Promise<RunningAgent> {
   const now = Date.now;
   if (!settings["listen.enabled"] && sections.broker.length === 0) {
-    throw new CodedError("BAD_SETTING", "Nothing to take readings from: set listen.enabled, or add a [[broker]] section.");
+    throw new CodedError(
+      "BAD_SETTING",
+      "Nothing to take readings from: set listen.enabled, or add a [[broker]] section.",
+    );
   }
   if (QUARTER_HOUR_MS % settings["window.length"] !== 0) {
     // Hours of every time zone begin on a quarter, and a window must lie within one hour.
-    throw new CodedError("BAD_SETTING", `window.length is ${settings["window.length"]} ms; it must divide a quarter of an hour.`);
+    throw new CodedError(
+      "BAD_SETTING",
+      `window.length is ${settings["window.length"]} ms; it must divide a quarter of an hour.`,
+    );
   }
   const store = new Store(dataFile(settings), { readonly: false });
   const mappings = topicMappings(sections);

@@ -28,8 +28,18 @@ export const agentSettings = {
   },
   "listen.tls_cert": { type: "string", default: "", doc: "PEM certificate of the MQTT endpoint; with listen.tls_key." },
   "listen.tls_key": { type: "string", default: "", doc: "PEM key of the MQTT endpoint; with listen.tls_cert." },
-  "listen.tls_ca": { type: "string", default: "", doc: "PEM authorities; devices must then show a certificate of theirs." },
-  "listen.connections_max": { type: "int", default: 10_000, min: 1, max: 1_000_000, doc: "Connections at once, at most." },
+  "listen.tls_ca": {
+    type: "string",
+    default: "",
+    doc: "PEM authorities; devices must then show a certificate of theirs.",
+  },
+  "listen.connections_max": {
+    type: "int",
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    doc: "Connections at once, at most.",
+  },
   "listen.payload_bytes_max": {
     type: "bytes",
     default: "256KiB",
@@ -135,13 +145,23 @@ export const agentSettings = {
 /** Repeated sections of the agent's file. */
 export const agentSections = {
   broker: {
-    url: { type: "string", default: "mqtt://127.0.0.1:1883", doc: "Broker to take readings from: mqtt:// or mqtts://." },
+    url: {
+      type: "string",
+      default: "mqtt://127.0.0.1:1883",
+      doc: "Broker to take readings from: mqtt:// or mqtts://.",
+    },
     client_id: { type: "string", default: "", doc: "Client id of the session; empty: weir- and agent.id." },
     username: { type: "string", default: "", doc: "User name at the broker." },
     password: { type: "string", default: "", secret: true, doc: "Password at the broker." },
     qos: { type: "int", default: 1, min: 0, max: 1, doc: "Quality of service of the subscription." },
     protocol: { type: "enum", default: "5", values: ["4", "5"], doc: "MQTT version: 4 is 3.1.1." },
-    receive_maximum: { type: "int", default: 65_535, min: 1, max: 65_535, doc: "Messages in flight, at most (MQTT 5)." },
+    receive_maximum: {
+      type: "int",
+      default: 65_535,
+      min: 1,
+      max: 65_535,
+      doc: "Messages in flight, at most (MQTT 5).",
+    },
     connections: { type: "int", default: 1, min: 1, max: 64, doc: "Connections; more than one needs shared_group." },
     shared_group: { type: "string", default: "", doc: "Name of a shared subscription; empty: not shared." },
     ca_file: { type: "string", default: "", doc: "PEM authorities of the broker's certificate." },
@@ -151,7 +171,12 @@ export const agentSections = {
   topic: {
     template: { type: "string", default: "sensors/{site}/{device}/{metric}", doc: "How a topic becomes a series." },
     format: { type: "enum", default: "auto", values: ["auto", "number", "json"], doc: "What payloads are." },
-    time_unit: { type: "enum", default: "auto", values: ["auto", "s", "ms", "us", "ns"], doc: "Unit of numeric times." },
+    time_unit: {
+      type: "enum",
+      default: "auto",
+      values: ["auto", "s", "ms", "us", "ns"],
+      doc: "Unit of numeric times.",
+    },
     site: { type: "string", default: "default", doc: "Site, where the template has none." },
     device: { type: "string", default: "", doc: "Device, where the template has none." },
     metric: { type: "string", default: "", doc: "Metric, where neither template nor payload has one." },

@@ -20,7 +20,11 @@ import {
 
 /** The outbox, as the uplink sees it. */
 export interface Outbox {
-  frames(lane: Lane, afterSeq: number, limit: number): ReadonlyArray<{ readonly seq: number; readonly body: Uint8Array }>;
+  frames(
+    lane: Lane,
+    afterSeq: number,
+    limit: number,
+  ): ReadonlyArray<{ readonly seq: number; readonly body: Uint8Array }>;
   acknowledge(lane: Lane, throughSeq: number): void;
 }
 
@@ -200,10 +204,13 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
       inFlightBytes = 0;
       if (closing) return;
       if (wasWelcomed && Date.now() - openedMs > RETRY_MS_MAX) retryMs = retryMsFirst;
-      const timer = setTimeout(() => {
-        timers.delete(timer);
-        connect();
-      }, retryMs * (0.5 + random() / 2));
+      const timer = setTimeout(
+        () => {
+          timers.delete(timer);
+          connect();
+        },
+        retryMs * (0.5 + random() / 2),
+      );
       timers.add(timer);
       retryMs = Math.min(RETRY_MS_MAX, retryMs * 2);
     });

@@ -17,7 +17,8 @@ export async function runClient(
   positionals: readonly string[],
   settings: Values<typeof aggregatorSettings>,
 ): Promise<string> {
-  const base = typeof options.url === "string" ? options.url : `http://${settings["http.host"]}:${settings["http.port"]}`;
+  const base =
+    typeof options.url === "string" ? options.url : `http://${settings["http.host"]}:${settings["http.port"]}`;
   const ask = createAsk(base, settings["http.password"]);
   const json = options.json === true;
   switch (command) {
@@ -54,9 +55,13 @@ function createAsk(base: string, password: string): Ask {
       });
     } catch (error) {
       const cause = error instanceof Error && error.cause ? error.cause : error;
-      throw new CodedError("UNREACHABLE", `No aggregator at ${base}: ${errorMessage(cause)}. Is it running? See --url.`, {
-        cause: error,
-      });
+      throw new CodedError(
+        "UNREACHABLE",
+        `No aggregator at ${base}: ${errorMessage(cause)}. Is it running? See --url.`,
+        {
+          cause: error,
+        },
+      );
     }
     const text = await response.text();
     if (response.ok) return text;
@@ -122,15 +127,17 @@ async function changeThresholds(
 function thresholdText(text: string, json: boolean): string {
   if (json) return text;
   const parsed = JSON.parse(text) as ThresholdListing | ThresholdListing[];
-  const rows = [parsed].flat().map((one) => [
-    String(one.version),
-    one.state,
-    new Date(one.effectiveFromMs).toISOString(),
-    String(one.rules),
-    String(one.series),
-    one.agents.join(", "),
-    one.note,
-  ]);
+  const rows = [parsed]
+    .flat()
+    .map((one) => [
+      String(one.version),
+      one.state,
+      new Date(one.effectiveFromMs).toISOString(),
+      String(one.rules),
+      String(one.series),
+      one.agents.join(", "),
+      one.note,
+    ]);
   return table(["version", "state", "effective from", "rules", "series", "agents", "note"], rows);
 }
 
@@ -167,6 +174,9 @@ function agentTable(agents: readonly AgentView[]): string {
 function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
-    cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd();
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
   return [line(head), ...rows.map(line)].join("\n");
 }

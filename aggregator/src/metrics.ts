@@ -47,7 +47,10 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
 }
 
 function ledgerSamples({ agent, ledger }: AgentView): Sample[] {
-  const sample = (outcome: string, reason: string, value: number): Sample => ({ labels: { agent, outcome, reason }, value });
+  const sample = (outcome: string, reason: string, value: number): Sample => ({
+    labels: { agent, outcome, reason },
+    value,
+  });
   return [
     sample("stored", "", ledger.stored),
     sample("duplicate", "", ledger.duplicates),

@@ -138,5 +138,11 @@ export type LiveEvent =
   | { readonly type: "alert"; readonly alert: AlertView }
   | { readonly type: "agent"; readonly agent: AgentView }
   /** New data of a series up to lastTsMs: charts fetch what they lack. */
-  | { readonly type: "series"; readonly site: string; readonly device: string; readonly metrics: readonly string[]; readonly lastTsMs: number }
+  | {
+      readonly type: "series";
+      readonly site: string;
+      readonly device: string;
+      readonly metrics: readonly string[];
+      readonly lastTsMs: number;
+    }
   | { readonly type: "report"; readonly day: string; readonly revision: number };

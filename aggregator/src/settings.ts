@@ -9,7 +9,12 @@ export const aggregatorSettings = {
     doc: "Address the API, the dashboard and the uplink listen on. Beyond loopback http.password and uplink.token are needed.",
   },
   "http.port": { type: "int", default: 8080, min: 0, max: 65535, doc: "Port of the above; 0: any free one." },
-  "http.password": { type: "string", default: "", secret: true, doc: "Password of dashboard and API, with any user name; that name stands on acknowledgements." },
+  "http.password": {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "Password of dashboard and API, with any user name; that name stands on acknowledgements.",
+  },
   "http.allowed_hosts": {
     type: "strings",
     default: [],
@@ -20,7 +25,12 @@ export const aggregatorSettings = {
     default: "./weir-data/aggregator",
     doc: "Folder of the aggregator's one SQLite file, aggregator.db.",
   },
-  "uplink.token": { type: "string", default: "", secret: true, doc: "Token that agents must bring; empty: none is asked." },
+  "uplink.token": {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "Token that agents must bring; empty: none is asked.",
+  },
   "plant.timezone": {
     type: "string",
     default: "UTC",

@@ -116,7 +116,9 @@ export function createUplinkServer(
     for (const other of connections) {
       if (other === connection || other.ended || other.origin?.agent !== hello.agent) continue;
       if (other.origin.incarnation !== hello.incarnation) {
-        options.log(`Refused a second agent named ${hello.agent}: two gateways share a name, or one has lost its data.`);
+        options.log(
+          `Refused a second agent named ${hello.agent}: two gateways share a name, or one has lost its data.`,
+        );
         const message = `an agent named ${hello.agent} with another data file is connected. Give each its own agent.id.`;
         refuse(connection, "AGENT_CONNECTED", message);
         return;
@@ -201,8 +203,14 @@ export function createUplinkServer(
       const error = applyGroup([frame]);
       if (error === undefined) continue;
       failures++;
-      options.log(`Cannot apply a frame of ${frame.origin.agent}: ${errorMessage(error)}. The agent keeps it and sends it again.`);
-      refuse(frame.connection, "FRAME_FAILED", `frame ${frame.seq} of its ${frame.lane} cannot be applied: ${errorMessage(error)}`);
+      options.log(
+        `Cannot apply a frame of ${frame.origin.agent}: ${errorMessage(error)}. The agent keeps it and sends it again.`,
+      );
+      refuse(
+        frame.connection,
+        "FRAME_FAILED",
+        `frame ${frame.seq} of its ${frame.lane} cannot be applied: ${errorMessage(error)}`,
+      );
     }
   };
 
@@ -284,7 +292,8 @@ export function createUplinkServer(
       while (queue.length > 0) applyQueued();
       for (const { socket } of connections) socket.close(1001);
       const deadlineMs = options.now() + 1000;
-      while (connections.size > 0 && options.now() < deadlineMs) await new Promise((resolve) => setTimeout(resolve, 10));
+      while (connections.size > 0 && options.now() < deadlineMs)
+        await new Promise((resolve) => setTimeout(resolve, 10));
       closed = true;
       for (const connection of connections) end(connection);
       server.close();

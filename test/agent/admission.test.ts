@@ -44,7 +44,9 @@ class Log {
     this.admission = new Admission(this);
     const newest = new Map<number, number>();
     for (const block of this.stored) {
-      block.series.forEach((series, i) => newest.set(series, Math.max(newest.get(series) ?? -Infinity, block.tsMs[i]!)));
+      block.series.forEach((series, i) =>
+        newest.set(series, Math.max(newest.get(series) ?? -Infinity, block.tsMs[i]!)),
+      );
     }
     for (const [series, tsMs] of newest) this.admission.restore(series, tsMs);
   }
@@ -80,7 +82,10 @@ test("finds a duplicate within one block after it was pushed out of the recent o
 test("finds two copies of one late reading in one block", () => {
   const log = new Log();
   log.take(...run(0, 0, 100));
-  assert.equal(log.take([0, 1500, 7], [0, 1500, 7], [0, 1500, 8]), [[0, 1500, 7], [0, 1500, 8]]);
+  assert.equal(log.take([0, 1500, 7], [0, 1500, 7], [0, 1500, 8]), [
+    [0, 1500, 7],
+    [0, 1500, 8],
+  ]);
 });
 
 test("takes two values at one time, and one value of two series, for two readings", () => {
@@ -101,17 +106,28 @@ test("asks the log about everything old after a restart", () => {
   const log = new Log();
   log.take(...run(0, 0, 5));
   log.restart();
-  assert.equal(log.take([0, 2000, 2], [0, 2000, 3], [0, 4000, 4], [0, 9000, 9]), [[0, 2000, 3], [0, 9000, 9]]);
+  assert.equal(log.take([0, 2000, 2], [0, 2000, 3], [0, 4000, 4], [0, 9000, 9]), [
+    [0, 2000, 3],
+    [0, 9000, 9],
+  ]);
 });
 
 test("remembers series with a high index", () => {
   const log = new Log();
-  const readings: Reading[] = [[20_000, 1, 1], [3, 1, 1], [200_000, 1, 1]];
+  const readings: Reading[] = [
+    [20_000, 1, 1],
+    [3, 1, 1],
+    [200_000, 1, 1],
+  ];
   assert.equal(log.take(...readings), readings);
   assert.equal(log.take(...readings), []);
 });
 
-const readingArb = fc.tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 40 }), fc.integer({ min: 0, max: 2 }));
+const readingArb = fc.tuple(
+  fc.integer({ min: 0, max: 2 }),
+  fc.integer({ min: 0, max: 40 }),
+  fc.integer({ min: 0, max: 2 }),
+);
 const stepArb = fc.oneof(
   { weight: 6, arbitrary: fc.array(readingArb, { minLength: 1, maxLength: 40 }) },
   { weight: 1, arbitrary: fc.constant("restart" as const) },
@@ -134,7 +150,13 @@ test("agrees with a set of everything seen, over any blocks, disorder and restar
           expected.push(String(reading));
         }
         // Of copies in one block any may be the one that is kept: compare as sets.
-        assert.equal(log.take(...step).map(String).toSorted(), expected.toSorted());
+        assert.equal(
+          log
+            .take(...step)
+            .map(String)
+            .toSorted(),
+          expected.toSorted(),
+        );
       }
     }),
     { numRuns: 400 },

@@ -34,8 +34,14 @@ const rowArb = fc.record({
 test("gives back every block bit for bit, whichever of its readings are stamped", () => {
   const rowsArb = fc.oneof(
     fc.array(rowArb, { maxLength: 60 }),
-    fc.array(rowArb.map((row) => ({ ...row, stamped: 1 })), { maxLength: 10 }),
-    fc.array(rowArb.map((row) => ({ ...row, stamped: 0 })), { maxLength: 10 }),
+    fc.array(
+      rowArb.map((row) => ({ ...row, stamped: 1 })),
+      { maxLength: 10 },
+    ),
+    fc.array(
+      rowArb.map((row) => ({ ...row, stamped: 0 })),
+      { maxLength: 10 },
+    ),
   );
   fc.assert(
     fc.property(rowsArb, (rows) => {
@@ -67,7 +73,8 @@ test("refuses every cut-off block and every block with something behind it", () 
   fc.assert(
     fc.property(fc.array(rowArb, { minLength: 1, maxLength: 12 }), (rows) => {
       const bytes = encodeBlock(blockOf(rows));
-      for (let length = 0; length < bytes.length; length++) assert.ok(refuses(bytes.subarray(0, length)), `cut to ${length}`);
+      for (let length = 0; length < bytes.length; length++)
+        assert.ok(refuses(bytes.subarray(0, length)), `cut to ${length}`);
       assert.ok(refuses(Uint8Array.from([...bytes, 0])), "one byte too many");
     }),
     { numRuns: 60 },
@@ -75,7 +82,11 @@ test("refuses every cut-off block and every block with something behind it", () 
 });
 
 test("answers any bytes with a block or a CodedError, and never with a huge allocation", () => {
-  const damageArb = fc.record({ rows: fc.array(rowArb, { minLength: 1, maxLength: 8 }), at: fc.nat(), to: fc.integer({ min: 0, max: 255 }) });
+  const damageArb = fc.record({
+    rows: fc.array(rowArb, { minLength: 1, maxLength: 8 }),
+    at: fc.nat(),
+    to: fc.integer({ min: 0, max: 255 }),
+  });
   fc.assert(
     fc.property(damageArb, ({ rows, at, to }) => {
       const bytes = encodeBlock(blockOf(rows));
@@ -84,7 +95,10 @@ test("answers any bytes with a block or a CodedError, and never with a huge allo
     }),
     { numRuns: 2000 },
   );
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => void refuses(bytes)), { numRuns: 2000 });
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => void refuses(bytes)),
+    { numRuns: 2000 },
+  );
   // A count of 2^49 or so with nothing behind it.
   assert.ok(refuses(Uint8Array.of(1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f)));
   assert.ok(refuses(Uint8Array.of(1, 0xff, 0xff, 0xff, 0x7f)));
@@ -93,5 +107,8 @@ test("answers any bytes with a block or a CodedError, and never with a huge allo
 test("refuses a format it does not know, and says which", () => {
   const bytes = encodeBlock(blockOf([{ series: 1, tsMs: 2, value: 3, stamped: 0 }]));
   bytes[0] = 9;
-  assert.throws(() => decodeBlock(bytes), (error: CodedError) => error.code === "BAD_BLOCK" && /format 9/.test(error.message));
+  assert.throws(
+    () => decodeBlock(bytes),
+    (error: CodedError) => error.code === "BAD_BLOCK" && /format 9/.test(error.message),
+  );
 });

@@ -35,7 +35,10 @@ test("holds sources back, loses nothing, and goes on by itself", async () => {
   assert.is(line.warnings.length, 1, "said once");
   line.store.full = false;
   await eventually(() => assert.ok(line.events.length > 0));
-  assert.equal(line.stored().map(([, , value]) => value), [0, 1, 2]);
+  assert.equal(
+    line.stored().map(([, , value]) => value),
+    [0, 1, 2],
+  );
   assert.is(line.warnings.length, 2);
   assert.match(line.warnings[1]!, /again/);
   assert.ok(line.send("m", NOW_MS + 2, 3), "read on");
@@ -58,7 +61,10 @@ test("says committed only when what was accepted while the disk was full is in t
     wake();
   }
   assert.ok(missing.length >= 3);
-  assert.equal(missing, missing.map(() => 0));
+  assert.equal(
+    missing,
+    missing.map(() => 0),
+  );
 });
 
 test("announces an alert of the refused batch once it is durable, and once", () => {
@@ -86,7 +92,10 @@ test("does not claim a threshold version that could not be written", () => {
   assert.throws(() => line.pipeline.addThresholds(version(1, 0, 10)));
   line.store.full = false;
   line.pipeline.addThresholds(version(1, 0, 10));
-  assert.equal(line.store.thresholdVersions(1e9).map((one) => one.version), [1]);
+  assert.equal(
+    line.store.thresholdVersions(1e9).map((one) => one.version),
+    [1],
+  );
 });
 
 test("does not claim a threshold version when the disk fills while it is written", () => {
@@ -101,7 +110,10 @@ test("does not claim a threshold version when the disk fills while it is written
   line.store.commit = commit;
   line.store.full = false;
   line.pipeline.addThresholds(version(1, 0, 10));
-  assert.equal(line.store.thresholdVersions(1e9).map((one) => one.version), [1]);
+  assert.equal(
+    line.store.thresholdVersions(1e9).map((one) => one.version),
+    [1],
+  );
 });
 
 test("a disk that fills between the checkpoint and the trimming of old rows ends nothing", () => {

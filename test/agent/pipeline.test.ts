@@ -41,13 +41,20 @@ test("says committed only when everything accepted before is in the log", () => 
     step();
     assert.ok(logged.length > 0, "was told");
   }
-  assert.equal(logged, logged.map(() => 0));
+  assert.equal(
+    logged,
+    logged.map(() => 0),
+  );
 });
 
 test("commits by itself after the interval, duplicates and refused messages too", async () => {
   line = new Line({ commitIntervalMs: 5 });
   line.automatic = true;
-  for (const send of [() => line.send("m", NOW_MS, 1), () => line.send("m", NOW_MS, 1), () => line.raw("nowhere", "1")]) {
+  for (const send of [
+    () => line.send("m", NOW_MS, 1),
+    () => line.send("m", NOW_MS, 1),
+    () => line.raw("nowhere", "1"),
+  ]) {
     const before = line.events.length;
     send();
     assert.is(line.events.length, before);
@@ -127,7 +134,10 @@ test("keeps a dead letter of each refused message: where from, why, how long, ho
   line.raw("t/s/d/a", "this is no number at all", "broker-1");
   line.pipeline.commit();
   const [letter] = line.store.deadLetters(10);
-  assert.equal([letter?.source, letter?.topic, letter?.reason, letter?.bytes], ["broker-1", "t/s/d/a", "number_malformed", 24]);
+  assert.equal(
+    [letter?.source, letter?.topic, letter?.reason, letter?.bytes],
+    ["broker-1", "t/s/d/a", "number_malformed", 24],
+  );
   assert.is(Buffer.from(letter!.head).toString(), "this is no numbe");
 });
 
@@ -157,10 +167,16 @@ test("ticks tell of each loss once, over restarts too", () => {
   line.raw("elsewhere", "x");
   line.nowMs += 1000;
   line.pipeline.tick();
-  assert.equal(line.ticks().map(({ rejected }) => rejected), [{ number_malformed: 2 }, {}, {}, { topic_unmapped: 1 }]);
+  assert.equal(
+    line.ticks().map(({ rejected }) => rejected),
+    [{ number_malformed: 2 }, {}, {}, { topic_unmapped: 1 }],
+  );
   assert.is(line.ticks().at(-1)!.nowMs, NOW_MS + 1000);
   const sent = line.frames("data").filter((frame) => frame.kind === "tick");
-  assert.equal(sent.map(({ kind: _, ...tick }) => tick), line.ticks());
+  assert.equal(
+    sent.map(({ kind: _, ...tick }) => tick),
+    line.ticks(),
+  );
 });
 
 test("sends each reading in exactly one partial, whenever it is killed", () => {
@@ -213,7 +229,10 @@ test("shows local subscribers an alert only when it is durable", () => {
   assert.equal(line.alerts, []);
   line.pipeline.commit();
   assert.equal(line.events, ["committed", "alerts"]);
-  assert.equal(line.alerts.map(({ state, value, thresholdVersion }) => [state, value, thresholdVersion]), [["firing", 11, 1]]);
+  assert.equal(
+    line.alerts.map(({ state, value, thresholdVersion }) => [state, value, thresholdVersion]),
+    [["firing", 11, 1]],
+  );
   assert.is(line.frames("alerts").length, 1);
 });
 

@@ -45,7 +45,13 @@ export function blockEntry(tsMs: number, value = 1): EntryRow {
 
 /** A log entry of a threshold version of which only the number matters. */
 export function thresholdsEntry(version: number): EntryRow {
-  return { kind: ENTRY_THRESHOLDS, minTsMs: null, maxTsMs: null, readings: 0, body: Buffer.from(JSON.stringify({ version })) };
+  return {
+    kind: ENTRY_THRESHOLDS,
+    minTsMs: null,
+    maxTsMs: null,
+    readings: 0,
+    body: Buffer.from(JSON.stringify({ version })),
+  };
 }
 
 /** A frame of `bytes` bytes on a lane; of the data lane it may be dropped unless droppable says otherwise. */

@@ -8,7 +8,15 @@ import { Store as AgentStore } from "@weir/agent/store/store";
 import { CodedError } from "@weir/shared/errors";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
-import { blockEntry, CHECKPOINT, EMPTY_BATCH, frame, newDataFile, openStore, thresholdsEntry } from "./store-fixture.ts";
+import {
+  blockEntry,
+  CHECKPOINT,
+  EMPTY_BATCH,
+  frame,
+  newDataFile,
+  openStore,
+  thresholdsEntry,
+} from "./store-fixture.ts";
 
 const test = suite("store");
 
@@ -53,7 +61,11 @@ test("syncs every commit through the write-ahead log", () => {
 });
 
 test("writes a batch whole or not at all", () => {
-  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)], series: [{ index: 0, site: "s", device: "d", metric: "m" }] });
+  store.commit({
+    ...EMPTY_BATCH,
+    entries: [blockEntry(1)],
+    series: [{ index: 0, site: "s", device: "d", metric: "m" }],
+  });
   const before = { lastSeq: store.lastSeq, logBytes: store.logBytes, outboxBytes: store.outboxBytes };
   const series = [{ index: 0, site: "other", device: "d", metric: "m" }];
   const broken = {
@@ -68,7 +80,8 @@ test("writes a batch whole or not at all", () => {
   // The last thing written fails as well: everything before it is taken back.
   const unwritable = { pages: [{ page: 0, body: null as never }], openEpisodes: [] };
   assert.throws(() => store.commit({ ...broken, checkpoint: unwritable }), /NOT NULL/);
-  for (const table of ["outbox", "ledger", "dead_letters", "state", "lanes"]) assert.equal(ask(`SELECT count(*) FROM ${table}`), [0]);
+  for (const table of ["outbox", "ledger", "dead_letters", "state", "lanes"])
+    assert.equal(ask(`SELECT count(*) FROM ${table}`), [0]);
   assert.equal({ lastSeq: store.lastSeq, logBytes: store.logBytes, outboxBytes: store.outboxBytes }, before);
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2)], frames: [frame("data")] });
   assert.equal(ask("SELECT seq FROM log"), [1, 2]);
@@ -76,7 +89,11 @@ test("writes a batch whole or not at all", () => {
 });
 
 test("counts log and lanes on after a restart and after everything was acknowledged", () => {
-  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1), blockEntry(2)], frames: [frame("data"), frame("data"), frame("alerts")] });
+  store.commit({
+    ...EMPTY_BATCH,
+    entries: [blockEntry(1), blockEntry(2)],
+    frames: [frame("data"), frame("data"), frame("alerts")],
+  });
   store.acknowledge("data", 2);
   store.acknowledge("alerts", 1);
   reopen();
@@ -118,7 +135,11 @@ test("acknowledges one lane up to a frame and no further", () => {
 });
 
 test("drops the oldest partials of a full outbox and nothing else, and counts them", () => {
-  const frames = [frame("data", 100, false), ...Array.from({ length: 6 }, () => frame("data", 100)), frame("alerts", 100)];
+  const frames = [
+    frame("data", 100, false),
+    ...Array.from({ length: 6 }, () => frame("data", 100)),
+    frame("alerts", 100),
+  ];
   store.commit({ ...EMPTY_BATCH, frames });
   assert.equal(store.trimOutbox(800), { frames: 0, readings: 0 });
   assert.equal(store.trimOutbox(550), { frames: 3, readings: 21 });
@@ -150,13 +171,33 @@ test("trims the log by bytes: the oldest first, never a threshold version", () =
   assert.is(store.logBytes, bytesMax);
   assert.equal(ask("SELECT sum(length(body)) FROM log"), [bytesMax]);
   assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, entriesMax: 100 }), 7);
-  assert.equal(store.thresholdVersions(1000).map(({ version }) => version), [1, 2]);
+  assert.equal(
+    store.thresholdVersions(1000).map(({ version }) => version),
+    [1, 2],
+  );
   reopen();
   assert.is(store.logBytes, thresholdsEntry(1).body.length * 2);
 });
 
+test("forgets the episodes that no log is left to judge anew, and knows from when on it is whole", () => {
+  assert.is(store.wholeFromMs, -Infinity);
+  const episode = (startedAtMs: number, lastTsMs: number) => ({
+    ...{ series: 0, kind: "high", startedAtMs, lastTsMs, breaches: 2, severity: "warning", worstValue: 1, worstTsMs: 0 },
+    ...{ low: null, high: null, thresholdVersion: 1, forMs: 0, gapMs: 100, fired: true, dirty: false },
+  });
+  const closedEpisodes = [episode(0, 300), episode(350, 950), episode(2000, 2100)] as never;
+  const entries = [1000, 500, 3000].map((tsMs) => blockEntry(tsMs));
+  store.commit({ ...EMPTY_BATCH, entries, closedEpisodes, checkpoint: CHECKPOINT });
+  assert.is(store.trimLog({ bytesMax: blockEntry(1).body.length, receivedBeforeMs: 0, entriesMax: 100 }), 2);
+  assert.is(store.wholeFromMs, 1001);
+  assert.equal(store.episodesFrom(0, 0).map(({ startedMs }) => startedMs), [350, 2000]);
+  reopen();
+  assert.is(store.wholeFromMs, 1001);
+});
+
 test("trims the log by age of receipt, and no more entries at once than it is told", () => {
-  for (const receivedMs of [1000, 2000, 3000]) store.commit({ ...EMPTY_BATCH, receivedMs, entries: [blockEntry(9), blockEntry(9)] });
+  for (const receivedMs of [1000, 2000, 3000])
+    store.commit({ ...EMPTY_BATCH, receivedMs, entries: [blockEntry(9), blockEntry(9)] });
   store.commit({ ...EMPTY_BATCH, checkpoint: CHECKPOINT });
   assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 3);
   assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 1);
@@ -172,10 +213,22 @@ test("never trims what recovery still has to fold", () => {
 });
 
 test("keeps the newest dead letters", () => {
-  const letter = (n: number) => ({ source: "s", topic: `t${n}`, reason: "json_shape", bytes: n, head: Uint8Array.of(n) });
+  const letter = (n: number) => ({
+    source: "s",
+    topic: `t${n}`,
+    reason: "json_shape",
+    bytes: n,
+    head: Uint8Array.of(n),
+  });
   store.commit({ ...EMPTY_BATCH, deadLetters: [1, 2, 3, 4, 5].map(letter) });
   store.trimDeadLetters(2);
-  assert.equal(store.deadLetters(10).map(({ topic, atMs }) => [topic, atMs]), [["t5", 1000], ["t4", 1000]]);
+  assert.equal(
+    store.deadLetters(10).map(({ topic, atMs }) => [topic, atMs]),
+    [
+      ["t5", 1000],
+      ["t4", 1000],
+    ],
+  );
   store.trimDeadLetters(2);
   assert.is(store.deadLetters(10).length, 2);
   store.trimDeadLetters(0);
@@ -185,10 +238,16 @@ test("keeps the newest dead letters", () => {
 test("reads the log in order across its pages of reading, and by event time", () => {
   store.commit({ ...EMPTY_BATCH, entries: Array.from({ length: 200 }, (_, i) => blockEntry(i * 10, i)) });
   const values = [...store.entries(0)].map((entry) => (entry.kind === "block" ? entry.block.value[0] : -1));
-  assert.equal(values, Array.from({ length: 200 }, (_, i) => i));
+  assert.equal(
+    values,
+    Array.from({ length: 200 }, (_, i) => i),
+  );
   assert.is([...store.entries(150)].length, 50);
   assert.is([...store.entries(0, { fromMs: 100, toMs: 200 })].length, 10);
-  assert.equal([...store.blocks(100, 130)].map((block) => block.value[0]), [10, 11, 12, 13]);
+  assert.equal(
+    [...store.blocks(100, 130)].map((block) => block.value[0]),
+    [10, 11, 12, 13],
+  );
 });
 
 test("refuses a file of another version, another kind, and one that is not there", () => {

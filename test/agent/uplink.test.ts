@@ -114,7 +114,15 @@ function open(options: Partial<UplinkOptions> = {}, hooks: Partial<UplinkHooks> 
     ...hooks,
   };
   uplink = createUplink(outbox, allHooks, () => 0, {
-    ...{ url: aggregator.url, token: "", agent: "a", incarnation: "i", software: "test", windowBytes: 1000, ...options },
+    ...{
+      url: aggregator.url,
+      token: "",
+      agent: "a",
+      incarnation: "i",
+      software: "test",
+      windowBytes: 1000,
+      ...options,
+    },
   });
   return uplink;
 }
@@ -149,7 +157,10 @@ test("redelivers unacknowledged frames in order after a reconnect, from where th
   aggregator.sockets.at(-1)!.terminate();
   await eventually(() => assert.equal(aggregator.frames(), ["data 3", "data 4", "data 5"]));
   assert.equal(outbox.lanes.alerts, []);
-  assert.equal(outbox.lanes.data.map(({ seq }) => seq), [3, 4, 5]);
+  assert.equal(
+    outbox.lanes.data.map(({ seq }) => seq),
+    [3, 4, 5],
+  );
 });
 
 test("forgets frames when they are acknowledged, and not before", async () => {
@@ -158,7 +169,12 @@ test("forgets frames when they are acknowledged, and not before", async () => {
   await eventually(() => assert.is(aggregator.frames().length, 4));
   assert.is(outbox.lanes.data.length, 4);
   aggregator.say({ type: "ack", lane: "data", seq: 3 });
-  await eventually(() => assert.equal(outbox.lanes.data.map(({ seq }) => seq), [4]));
+  await eventually(() =>
+    assert.equal(
+      outbox.lanes.data.map(({ seq }) => seq),
+      [4],
+    ),
+  );
 });
 
 test("has at most a window of bytes unacknowledged, and a frame more", async () => {
@@ -193,12 +209,19 @@ test("alerts overtake a backlog of data", async () => {
 });
 
 test("gives an aggregator with a new store the names it lacks, before any frame", async () => {
-  names = [[0, "s", "d", "a"], [1, "s", "d", "b"], [2, "s", "d", "c"]];
+  names = [
+    [0, "s", "d", "a"],
+    [1, "s", "d", "b"],
+    [2, "s", "d", "c"],
+  ];
   outbox.add("data");
   aggregator.greeting = { ...aggregator.greeting, seriesKnown: 1 } as AggregatorMessage;
   open();
   await eventually(() => assert.is(aggregator.frames().length, 1));
-  assert.equal(aggregator.heard.map(({ type }) => type), ["hello", "names", "frame"]);
+  assert.equal(
+    aggregator.heard.map(({ type }) => type),
+    ["hello", "names", "frame"],
+  );
   assert.equal((aggregator.heard[1] as { series: unknown }).series, names.slice(1));
 });
 

@@ -26,7 +26,10 @@ test("syncs every commit through the write-ahead log", () => {
 
 test("applies a frame once, however often it comes", () => {
   const origin = stores.hello("a", ["pump/temp"]);
-  const frame = partialsOf([[0, DAY_MS, 1], [0, DAY_MS + 1000, 2]]);
+  const frame = partialsOf([
+    [0, DAY_MS, 1],
+    [0, DAY_MS + 1000, 2],
+  ]);
   stores.applyAs(origin, "data", 2, frame);
   stores.applyAs(origin, "data", 2, frame);
   stores.applyAs(origin, "data", 1, frame);
@@ -39,8 +42,17 @@ test("a new data file of an agent counts from 1 again", () => {
   const first = stores.hello("a", ["pump/temp"]);
   stores.readings(first, [[0, DAY_MS, 1]]);
   const second = { agent: "a", incarnation: "a-2" };
-  stores.apply(second, { kind: "series", series: [[0, "s", "fan", "rpm"], [1, "s", "pump", "temp"]] });
-  stores.readings(second, [[1, DAY_MS + 1000, 2], [0, DAY_MS, 9]]);
+  stores.apply(second, {
+    kind: "series",
+    series: [
+      [0, "s", "fan", "rpm"],
+      [1, "s", "pump", "temp"],
+    ],
+  });
+  stores.readings(second, [
+    [1, DAY_MS + 1000, 2],
+    [0, DAY_MS, 9],
+  ]);
   assert.is(count("pump", "temp"), 2);
   assert.is(count("fan", "rpm"), 1);
 });
@@ -64,27 +76,52 @@ test("a transaction taken back leaves no memory of what series had which index",
 
 test("refuses a partial of a series without a name, and keeps nothing of its frame", () => {
   const origin = stores.hello("a", ["pump/temp"]);
-  assert.throws(() => stores.readings(origin, [[0, DAY_MS, 1], [7, DAY_MS, 1]]), /series 7, which it has not named/);
+  assert.throws(
+    () =>
+      stores.readings(origin, [
+        [0, DAY_MS, 1],
+        [7, DAY_MS, 1],
+      ]),
+    /series 7, which it has not named/,
+  );
   assert.is(count("pump", "temp"), 0);
   assert.is(stores.frames.appliedSeq(origin, "data"), 1);
 });
 
 test("replacing partials take the place of their windows alone", () => {
   const origin = stores.hello("a", ["pump/temp"]);
-  stores.readings(origin, [[0, DAY_MS, 1], [0, DAY_MS + 60_000, 5], [0, DAY_MS + 61_000, 6]]);
-  stores.readings(origin, [[0, DAY_MS + 60_000, 5], [0, DAY_MS + 61_000, 6]], true);
+  stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [0, DAY_MS + 60_000, 5],
+    [0, DAY_MS + 61_000, 6],
+  ]);
+  stores.readings(
+    origin,
+    [
+      [0, DAY_MS + 60_000, 5],
+      [0, DAY_MS + 61_000, 6],
+    ],
+    true,
+  );
   stores.readings(origin, [[0, DAY_MS + 120_000, 7]], true);
   assert.is(count("pump", "temp"), 4);
 });
 
 test("tells watchers what changed: devices with their newest time, alerts as they are", () => {
   const origin = stores.hello("a", ["pump/temp", "pump/flow"]);
-  const { devices } = stores.readings(origin, [[0, DAY_MS, 1], [1, DAY_MS + 70_000, 1]]);
-  assert.equal([...devices.values()], [
-    { site: "s", device: "pump", metrics: new Set(["temp", "flow"]), lastTsMs: DAY_MS + 70_000 },
+  const { devices } = stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [1, DAY_MS + 70_000, 1],
   ]);
+  assert.equal(
+    [...devices.values()],
+    [{ site: "s", device: "pump", metrics: new Set(["temp", "flow"]), lastTsMs: DAY_MS + 70_000 }],
+  );
   const { alerts } = stores.alert(origin, { id: "x", startedAtMs: DAY_MS });
-  assert.equal(alerts.map(({ id, agent, state }) => [id, agent, state]), [["x", "a", "firing"]]);
+  assert.equal(
+    alerts.map(({ id, agent, state }) => [id, agent, state]),
+    [["x", "a", "firing"]],
+  );
 });
 
 test("an acknowledgement outlives what becomes of its alert", () => {
@@ -108,7 +145,10 @@ test("a withdrawn alert is neither listed nor counted, and can come back", () =>
   stores.alert(origin, { id: "x", startedAtMs: DAY_MS, state: "withdrawn", value: 0, breaches: 0 });
   assert.is(alerts(), 0);
   assert.equal(findAlerts(stores.db, { limit: 10 }), []);
-  assert.equal(findAlerts(stores.db, { limit: 10, state: "withdrawn" }).map(({ value }) => value), [11]);
+  assert.equal(
+    findAlerts(stores.db, { limit: 10, state: "withdrawn" }).map(({ value }) => value),
+    [11],
+  );
   stores.alert(origin, { id: "x", startedAtMs: DAY_MS });
   assert.is(alerts(), 1);
 });
@@ -131,7 +171,10 @@ test("finds alerts by state, device and when they began or changed", () => {
 test("losses are in the report of the day they were told on, by reason, once", () => {
   const a = stores.hello("a", ["pump/temp"]);
   const b = stores.hello("b", ["fan/rpm"]);
-  stores.readings(a, [[0, DAY_MS, 1], [0, DAY_MS + 86_400_000, 1]]);
+  stores.readings(a, [
+    [0, DAY_MS, 1],
+    [0, DAY_MS + 86_400_000, 1],
+  ]);
   stores.tick(a, DAY_MS + 1000, { json_shape: 2 });
   stores.tick(b, DAY_MS + 2000, { json_shape: 1, time_ahead: 4 });
   stores.tick(a, DAY_MS + 86_400_000, { json_shape: 7 });

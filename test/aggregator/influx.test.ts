@@ -51,13 +51,21 @@ if (requireServer("influxd")) {
   });
 
   test("a point is the whole cell of its window", async () => {
-    stores.readings(origin, [[0, DAY_MS, 1.5], [0, DAY_MS + 30_000, -4], [0, DAY_MS + 60_000, 7], [1, DAY_MS, 1e200]]);
-    await drained();
-    assert.equal(await points(`"device", "metric", "site", "count", "min", "max", "mean", "first", "last", "breaches"`), [
-      [DAY_MS, "fan", "rpm", "s", 1, 1e200, 1e200, 1e200, 1e200, 1e200, 0],
-      [DAY_MS, "pump", "temp", "s", 2, -4, 1.5, -1.25, 1.5, -4, 0],
-      [DAY_MS + 60_000, "pump", "temp", "s", 1, 7, 7, 7, 7, 7, 0],
+    stores.readings(origin, [
+      [0, DAY_MS, 1.5],
+      [0, DAY_MS + 30_000, -4],
+      [0, DAY_MS + 60_000, 7],
+      [1, DAY_MS, 1e200],
     ]);
+    await drained();
+    assert.equal(
+      await points(`"device", "metric", "site", "count", "min", "max", "mean", "first", "last", "breaches"`),
+      [
+        [DAY_MS, "fan", "rpm", "s", 1, 1e200, 1e200, 1e200, 1e200, 1e200, 0],
+        [DAY_MS, "pump", "temp", "s", 2, -4, 1.5, -1.25, 1.5, -4, 0],
+        [DAY_MS + 60_000, "pump", "temp", "s", 1, 7, 7, 7, 7, 7, 0],
+      ],
+    );
     assert.is(writer.counters().points, 3);
   });
 
@@ -72,7 +80,10 @@ if (requireServer("influxd")) {
   });
 
   test("writes more cells than fit in one write", async () => {
-    stores.readings(origin, Array.from({ length: 4500 }, (_, i) => [i % 2, DAY_MS + i * 60_000, i] as const));
+    stores.readings(
+      origin,
+      Array.from({ length: 4500 }, (_, i) => [i % 2, DAY_MS + i * 60_000, i] as const),
+    );
     await drained();
     assert.equal((await points(`count("max")`))[0]?.[1], 4500);
   });
@@ -81,13 +92,20 @@ if (requireServer("influxd")) {
     stores.readings(origin, [[0, DAY_MS, 1]]);
     await drained();
     await influxd.stop();
-    stores.readings(origin, [[0, DAY_MS + 1, 2], [0, DAY_MS + 60_000, 3]]);
+    stores.readings(origin, [
+      [0, DAY_MS + 1, 2],
+      [0, DAY_MS + 60_000, 3],
+    ]);
     await eventually(() => assert.ok(writer.counters().failures >= 2));
     assert.is(writer.pending(), 2);
     stores.readings(origin, [[0, DAY_MS + 120_000, 4]]);
     await influxd.restart();
     await drained();
-    assert.equal(await points(`"count", "last"`), [[DAY_MS, 2, 2], [DAY_MS + 60_000, 1, 3], [DAY_MS + 120_000, 1, 4]]);
+    assert.equal(await points(`"count", "last"`), [
+      [DAY_MS, 2, 2],
+      [DAY_MS + 60_000, 1, 3],
+      [DAY_MS + 120_000, 1, 4],
+    ]);
     assert.is(log.length, 2, log.join("\n"));
     assert.match(log[0]!, /Cannot write InfluxDB/);
     assert.match(log[1]!, /can be written again/);
@@ -121,14 +139,36 @@ if (requireServer("influxd")) {
     assert.is(writer.counters().points, 2);
   });
 
-  const NAMES = ["a b", "a,b", "a=b", 'a"b', "a'b", "ä€😀", "a\\b", "a\\", "a\\\\", "\\,", "a\\'b\\'c", "a\\ b", "=", "a\\=b", "%d{}", "null"];
+  const NAMES = [
+    "a b",
+    "a,b",
+    "a=b",
+    'a"b',
+    "a'b",
+    "ä€😀",
+    "a\\b",
+    "a\\",
+    "a\\\\",
+    "\\,",
+    "a\\'b\\'c",
+    "a\\ b",
+    "=",
+    "a\\=b",
+    "%d{}",
+    "null",
+  ];
 
   test("takes any name that a series can have", async () => {
     const series = NAMES.map((name, index) => [index, name, name, name] as const);
     stores.apply(origin, { kind: "series", series });
-    stores.readings(origin, NAMES.map((_, i) => [i, DAY_MS, i] as const));
+    stores.readings(
+      origin,
+      NAMES.map((_, i) => [i, DAY_MS, i] as const),
+    );
     await drained();
-    const found = new Map((await points(`"last", "site", "device", "metric"`)).map(([, last, ...names]) => [last, names]));
+    const found = new Map(
+      (await points(`"last", "site", "device", "metric"`)).map(([, last, ...names]) => [last, names]),
+    );
     assert.is(found.size, NAMES.length);
     for (const [i, name] of NAMES.entries()) {
       const [site, device, metric] = (found.get(i) ?? []) as string[];
@@ -143,7 +183,11 @@ if (requireServer("influxd")) {
     await drained();
     await influxd.query(`CREATE RETENTION POLICY short ON ${database} DURATION 1h REPLICATION 1 DEFAULT`);
     const nowMs = Math.floor(Date.now() / 60_000) * 60_000;
-    stores.readings(origin, [[0, nowMs, 2], [0, DAY_MS - 3 * 86_400_000 * 365, 3], [1, nowMs, 4]]);
+    stores.readings(origin, [
+      [0, nowMs, 2],
+      [0, DAY_MS - 3 * 86_400_000 * 365, 3],
+      [1, nowMs, 4],
+    ]);
     await drained();
     assert.equal((await points(`"last"`)).map(([, last]) => last).toSorted(), [2, 4]);
     assert.is(writer.counters().failures, 1);

@@ -76,7 +76,10 @@ test("the days after a changed one are due as well: its health is in their trend
   stores.readings(origin, hour(0, START_MS + 30_000, 100));
   assert.equal(stores.reports.due(dayName(3)), days);
   // The second day has no trend yet, so it stays as it is.
-  assert.equal(days.map((day) => stores.reports.issue(day, 2)?.revision), [2, undefined, 2]);
+  assert.equal(
+    days.map((day) => stores.reports.issue(day, 2)?.revision),
+    [2, undefined, 2],
+  );
   for (const day of days) assert.is(stores.live(day), stores.batch(day));
 });
 
@@ -118,7 +121,10 @@ test("lists days newest first with the worst health, and knows every device's ne
   const report = stores.reports.issue(dayName(0), 77)!;
   const [today, yesterday] = stores.reports.list();
   assert.equal(today, { day: dayName(1), revision: 0, issuedAtMs: null, devices: 0, worstHealth: null });
-  assert.equal([yesterday?.day, yesterday?.revision, yesterday?.issuedAtMs, yesterday?.devices], [dayName(0), 1, 77, 2]);
+  assert.equal(
+    [yesterday?.day, yesterday?.revision, yesterday?.issuedAtMs, yesterday?.devices],
+    [dayName(0), 1, 77, 2],
+  );
   assert.is(yesterday?.worstHealth, Math.min(...report.devices.map(({ health }) => health)));
   assert.equal([...stores.reports.newestHealth().keys()], ["s/fan", "s/pump"]);
 });
@@ -132,8 +138,15 @@ test("deleting old windows changes no report, by either path", () => {
     const before = [0, 1].map((day) => stores.live(dayName(day)));
     for (const age of [0.5, 20.25, 20.75, 21, 40.2]) {
       new SqlCellStore(stores.db).deleteWindowsBefore(1, START_MS + age * HOUR_MS);
-      assert.equal([0, 1].map((day) => stores.batch(dayName(day))), before, `windows before ${age} h, ${timezone}`);
-      assert.equal([0, 1].map((day) => stores.live(dayName(day))), before);
+      assert.equal(
+        [0, 1].map((day) => stores.batch(dayName(day))),
+        before,
+        `windows before ${age} h, ${timezone}`,
+      );
+      assert.equal(
+        [0, 1].map((day) => stores.live(dayName(day))),
+        before,
+      );
     }
     if (timezone === "UTC") stores.close();
   }
@@ -152,39 +165,72 @@ const stepArb = fc.oneof(
       value: fc.integer({ min: -12, max: 12 }),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("tick" as const), agent: fc.nat(1), hour: fc.integer({ min: 0, max: DAYS * 24 + 12 }), lost: fc.nat(2) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("alert" as const), agent: fc.nat(1), hour: fc.integer({ min: 0, max: DAYS * 24 }), withdrawn: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("tick" as const),
+      agent: fc.nat(1),
+      hour: fc.integer({ min: 0, max: DAYS * 24 + 12 }),
+      lost: fc.nat(2),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("alert" as const),
+      agent: fc.nat(1),
+      hour: fc.integer({ min: 0, max: DAYS * 24 }),
+      withdrawn: fc.boolean(),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("issue" as const), day: fc.nat(DAYS - 1) }) },
 );
 
 test("live and batch are the same bytes after every step, with two agents and anything late", () => {
   const timezones = fc.constantFrom("UTC", "Europe/Berlin", "Asia/Kolkata");
   fc.assert(
-    fc.property(timezones, fc.boolean(), fc.array(stepArb, { minLength: 4, maxLength: 22 }), (timezone, hasBands, steps) => {
-      stores = new Stores({ timezone });
-      if (hasBands) stores.history.add(versionOf(1, START_MS + DAY_MS, 6, 600_000));
-      const agents = [stores.hello("a", ["pump/temp", "fan/rpm"]), stores.hello("b", ["belt/speed", "fan/temp"])];
-      for (const step of steps) {
-        if (step.kind === "issue") stores.reports.issue(dayName(step.day), 1);
-        else if (step.kind === "tick") {
-          stores.tick(agents[step.agent]!, START_MS + step.hour * HOUR_MS, step.lost > 0 ? { json_shape: step.lost } : {});
-        } else if (step.kind === "alert") {
-          const startedAtMs = START_MS + step.hour * HOUR_MS;
-          stores.alert(agents[step.agent]!, { id: `${startedAtMs}`, startedAtMs, state: step.withdrawn ? "withdrawn" : "firing" });
-        } else {
-          const { series, minute, count, value } = step;
-          const readings = Array.from({ length: count }, (_, i) => [series, START_MS + minute * 60_000 + i * 7000, value + i] as const);
-          stores.readings(agents[step.agent]!, readings);
+    fc.property(
+      timezones,
+      fc.boolean(),
+      fc.array(stepArb, { minLength: 4, maxLength: 22 }),
+      (timezone, hasBands, steps) => {
+        stores = new Stores({ timezone });
+        if (hasBands) stores.history.add(versionOf(1, START_MS + DAY_MS, 6, 600_000));
+        const agents = [stores.hello("a", ["pump/temp", "fan/rpm"]), stores.hello("b", ["belt/speed", "fan/temp"])];
+        for (const step of steps) {
+          if (step.kind === "issue") stores.reports.issue(dayName(step.day), 1);
+          else if (step.kind === "tick") {
+            stores.tick(
+              agents[step.agent]!,
+              START_MS + step.hour * HOUR_MS,
+              step.lost > 0 ? { json_shape: step.lost } : {},
+            );
+          } else if (step.kind === "alert") {
+            const startedAtMs = START_MS + step.hour * HOUR_MS;
+            stores.alert(agents[step.agent]!, {
+              id: `${startedAtMs}`,
+              startedAtMs,
+              state: step.withdrawn ? "withdrawn" : "firing",
+            });
+          } else {
+            const { series, minute, count, value } = step;
+            const readings = Array.from(
+              { length: count },
+              (_, i) => [series, START_MS + minute * 60_000 + i * 7000, value + i] as const,
+            );
+            stores.readings(agents[step.agent]!, readings);
+          }
+          for (let day = 0; day < DAYS; day++)
+            assert.is(stores.live(dayName(day)), stores.batch(dayName(day)), dayName(day));
         }
-        for (let day = 0; day < DAYS; day++) assert.is(stores.live(dayName(day)), stores.batch(dayName(day)), dayName(day));
-      }
-      // What was issued and is not due again is what would be issued now.
-      const due = new Set(stores.reports.due("9999-12-31"));
-      for (const { day } of stores.reports.issuedRevisions()) {
-        if (!due.has(day)) assert.is(stores.reports.issue(day, 2), undefined, `${day} has changed and is not due`);
-      }
-      stores.close();
-    }),
+        // What was issued and is not due again is what would be issued now.
+        const due = new Set(stores.reports.due("9999-12-31"));
+        for (const { day } of stores.reports.issuedRevisions()) {
+          if (!due.has(day)) assert.is(stores.reports.issue(day, 2), undefined, `${day} has changed and is not due`);
+        }
+        stores.close();
+      },
+    ),
     { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 60) },
   );
   stores = new Stores();

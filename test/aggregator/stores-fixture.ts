@@ -105,7 +105,11 @@ const ALERT: Omit<Alert, "id" | "startedAtMs"> = {
 };
 
 /** The partials of readings, in windows of a minute. thresholds: judge them; none by default. */
-export function partialsOf(readings: readonly TestReading[], thresholds: ThresholdHistory = new ThresholdHistory(), replace = false): Frame {
+export function partialsOf(
+  readings: readonly TestReading[],
+  thresholds: ThresholdHistory = new ThresholdHistory(),
+  replace = false,
+): Frame {
   const keyOf = (): { site: string; device: string; metric: string } => ({ site: "s", device: "d", metric: "m" });
   const fold = new SeriesFold(keyOf, thresholds, { windowMs: 60_000 });
   const out = createEmissions();
@@ -121,8 +125,15 @@ export function partialsOf(readings: readonly TestReading[], thresholds: Thresho
 }
 
 /** A version with one band for every series, warning at ±high. */
-export function versionOf(version: number, effectiveFromMs: number, high: number, intervalMs: number | null = null): ThresholdVersion {
+export function versionOf(
+  version: number,
+  effectiveFromMs: number,
+  high: number,
+  intervalMs: number | null = null,
+): ThresholdVersion {
   const limits = { warningLow: -high, warningHigh: high, criticalLow: null, criticalHigh: null };
-  const rules = [{ match: { site: "*", device: "*", metric: "*" }, band: { ...limits, forMs: 0, gapMs: 300_000, intervalMs } }];
+  const rules = [
+    { match: { site: "*", device: "*", metric: "*" }, band: { ...limits, forMs: 0, gapMs: 300_000, intervalMs } },
+  ];
   return { version, effectiveFromMs, createdAtMs: 0, timezone: "UTC", note: "", rules, series: [] };
 }

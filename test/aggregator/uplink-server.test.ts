@@ -125,8 +125,24 @@ test("acknowledges frames of both lanes after they are stored", async () => {
   const agent = await connected("a");
   agent.frame("data", 1, NAMES);
   for (let seq = 2; seq <= 200; seq++) agent.frame("data", seq, reading(seq));
-  const alert = { id: "x", site: "s", device: "pump", metric: "temp", kind: "high", severity: "warning", state: "firing" } as const;
-  const judged = { startedAtMs: DAY_MS, endedAtMs: null, value: 1, low: null, high: 0, thresholdVersion: 1, breaches: 1 };
+  const alert = {
+    id: "x",
+    site: "s",
+    device: "pump",
+    metric: "temp",
+    kind: "high",
+    severity: "warning",
+    state: "firing",
+  } as const;
+  const judged = {
+    startedAtMs: DAY_MS,
+    endedAtMs: null,
+    value: 1,
+    low: null,
+    high: 0,
+    thresholdVersion: 1,
+    breaches: 1,
+  };
   agent.frame("alerts", 1, { kind: "alerts", alerts: [{ ...alert, ...judged }] });
   await eventually(() => assert.equal([lastAck(agent, "data"), lastAck(agent, "alerts")], [200, 1]));
   assert.is(stored(), 199);
@@ -157,11 +173,27 @@ test("welcomes with the time zone, what it holds, versions that are lacking and 
   }
   const agent = await connected("a", "i1", [1]);
   await eventually(() => assert.is(agent.heard.length, 3));
-  const welcome = { type: "welcome", wire: 1, timezone: "Europe/Berlin", applied: { alerts: 0, data: 0 }, seriesKnown: 0 };
+  const welcome = {
+    type: "welcome",
+    wire: 1,
+    timezone: "Europe/Berlin",
+    applied: { alerts: 0, data: 0 },
+    seriesKnown: 0,
+  };
   assert.equal(agent.heard[0], welcome);
-  assert.equal(agent.told("thresholds").map(({ version }) => version.version), [2]);
+  assert.equal(
+    agent.told("thresholds").map(({ version }) => version.version),
+    [2],
+  );
   assert.equal(agent.told("report"), [{ type: "report", day: "2026-03-13", revision: 2 }]);
-  assert.equal(thresholds.list().map(({ version, agents: acked }) => [version, acked]), [[3, []], [2, []], [1, ["a"]]]);
+  assert.equal(
+    thresholds.list().map(({ version, agents: acked }) => [version, acked]),
+    [
+      [3, []],
+      [2, []],
+      [1, ["a"]],
+    ],
+  );
   agent.say({ type: "thresholdsStored", version: 2 });
   await eventually(() => assert.equal(thresholds.list()[1]?.agents, ["a"]));
   assert.is(stores.agents.view("a", true)?.thresholdVersion, 2);
@@ -205,7 +237,10 @@ test("refuses another version of the wire, a bad name and silence before the hel
     const agent = await new RawAgent().opened();
     speak(agent);
     await eventually(() => assert.is(agent.closeCode, 1008));
-    assert.equal(agent.told("refused").map((refused) => refused.code), [code]);
+    assert.equal(
+      agent.told("refused").map((refused) => refused.code),
+      [code],
+    );
   }
   assert.not.ok(server.isConnected("a"));
 });

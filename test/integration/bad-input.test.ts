@@ -71,8 +71,14 @@ test("each bad message is counted by reason and kept; the good ones around it al
 
   const store = new Store(join(agent.folder, "agent.db"), { readonly: true });
   const letters = store.deadLetters(100).toReversed();
-  assert.equal(letters.map(({ reason }) => reason), BAD.map(({ reason }) => reason));
-  assert.equal(letters.map(({ topic }) => topic), BAD.map(({ topic = TOPIC }) => topic));
+  assert.equal(
+    letters.map(({ reason }) => reason),
+    BAD.map(({ reason }) => reason),
+  );
+  assert.equal(
+    letters.map(({ topic }) => topic),
+    BAD.map(({ topic = TOPIC }) => topic),
+  );
   const malformed = letters[0]!;
   assert.is(Buffer.from(malformed.head).toString(), '{"ts":1,"value":');
   const huge = letters.find(({ reason }) => reason === "payload_too_large")!;

@@ -29,7 +29,10 @@ if (requireServer("mosquitto") && requireServer("influxd")) {
   test("sim to broker to agent to aggregator to InfluxDB, with token and password", async () => {
     const [mosquitto, influxd, folder] = [await startMosquitto(), await startInfluxd(), tempFolder("weir-compose-")];
     const [httpPort, mqttPort] = [await freePort(), await freePort()];
-    const limits = await runToEnd(process.execPath, [join(repositoryRoot, "firmware-sim", "dist", "main.js"), "limits"]);
+    const limits = await runToEnd(process.execPath, [
+      join(repositoryRoot, "firmware-sim", "dist", "main.js"),
+      "limits",
+    ]);
     writeFileSync(join(folder, "initial-thresholds.json"), limits.stdout);
     const places: ReadonlyArray<readonly [string | RegExp, string]> = [
       ["mqtt://mosquitto:1883", mosquitto.url],
@@ -43,7 +46,11 @@ if (requireServer("mosquitto") && requireServer("influxd")) {
     ];
     const here = (text: string): string => places.reduce((result, [name, place]) => result.replace(name, place), text);
     const compose = parse(readFileSync(join(repositoryRoot, "compose.yaml"), "utf8"), { merge: true }) as Compose;
-    const start = (program: "agent" | "aggregator" | "firmware-sim", args: readonly string[], moved = {}): Promise<TestProcess> => {
+    const start = (
+      program: "agent" | "aggregator" | "firmware-sim",
+      args: readonly string[],
+      moved = {},
+    ): Promise<TestProcess> => {
       const service = program === "firmware-sim" ? "sim" : program;
       const given = Object.entries(compose.services[service]?.environment ?? {});
       const env = { ...Object.fromEntries(given.map(([name, value]) => [name, here(value)])), ...moved };

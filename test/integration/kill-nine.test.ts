@@ -99,7 +99,9 @@ test("own endpoint: every message twice at QoS 1, the agent killed half-way; liv
 
 if (requireServer("mosquitto")) {
   test("through mosquitto: the agent and then the aggregator killed; nothing acknowledged is lost, nothing counts twice", async () => {
-    const mosquitto = await startMosquitto({ configLines: ["max_queued_messages 1000000", "max_inflight_messages 1000"] });
+    const mosquitto = await startMosquitto({
+      configLines: ["max_queued_messages 1000000", "max_inflight_messages 1000"],
+    });
     let aggregator = await startAggregator({ "thresholds.initial_file": rulesFile() });
     const port = new URL(aggregator.url).port;
     const toml = `[[broker]]\nurl = "${mosquitto.url}"\n`;

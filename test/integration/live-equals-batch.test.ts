@@ -20,7 +20,15 @@ interface Reading {
 }
 
 function version(number: number, effectiveFromMs: number, high: number, gapMs: number, forMs = 0): ThresholdVersion {
-  const band = { warningLow: -high, warningHigh: high, criticalLow: null, criticalHigh: 2 * high, forMs, gapMs, intervalMs: null };
+  const band = {
+    warningLow: -high,
+    warningHigh: high,
+    criticalLow: null,
+    criticalHigh: 2 * high,
+    forMs,
+    gapMs,
+    intervalMs: null,
+  };
   const rules = [{ match: { site: "*", device: "*", metric: "*" }, band }];
   return { version: number, effectiveFromMs, createdAtMs: 0, timezone: "UTC", note: "", rules, series: [] };
 }
@@ -78,15 +86,28 @@ const readingArb = fc.record({
   topic: fc.constantFrom("s/hall/pump/temp", "s/hall/pump/flow", "s/yard/fan/rpm"),
   // Seconds of a day and a bit: windows, hours and midnight are all crossed.
   tsMs: fc.integer({ min: -400, max: 90_000 }).map((second) => DAY_MS + second * 1000),
-  value: fc.oneof(fc.integer({ min: -30, max: 30 }), fc.double({ min: -25, max: 25, noNaN: true }).map((v) => v + 0)),
+  value: fc.oneof(
+    fc.integer({ min: -30, max: 30 }),
+    fc.double({ min: -25, max: 25, noNaN: true }).map((v) => v + 0),
+  ),
 });
 
 const versionsArb = fc
-  .array(fc.record({ at: fc.integer({ min: -500, max: 80_000 }), high: fc.integer({ min: 2, max: 25 }), gap: fc.constantFrom(10, 600, 7200), hold: fc.constantFrom(0, 30) }), {
-    minLength: 1,
-    maxLength: 4,
-  })
-  .map((list) => list.map(({ at, high, gap, hold }, i) => version(i + 1, DAY_MS + at * 1000, high, gap * 1000, hold * 1000)));
+  .array(
+    fc.record({
+      at: fc.integer({ min: -500, max: 80_000 }),
+      high: fc.integer({ min: 2, max: 25 }),
+      gap: fc.constantFrom(10, 600, 7200),
+      hold: fc.constantFrom(0, 30),
+    }),
+    {
+      minLength: 1,
+      maxLength: 4,
+    },
+  )
+  .map((list) =>
+    list.map(({ at, high, gap, hold }, i) => version(i + 1, DAY_MS + at * 1000, high, gap * 1000, hold * 1000)),
+  );
 
 const planArb = fc.record({
   readings: fc.array(readingArb, { minLength: 1, maxLength: 120 }),

@@ -56,7 +56,10 @@ if (requireDataSets(FILE, LABELS) && requireServer("mosquitto") && requireServer
     await runSim([...replay, ...names, "--to", CUT]);
     await waitForReadings(aggregator, before);
 
-    const draft = await aggregator.post<ThresholdListing>("/api/thresholds/train", { days: 150, note: "before the failure" });
+    const draft = await aggregator.post<ThresholdListing>("/api/thresholds/train", {
+      days: 150,
+      note: "before the failure",
+    });
     const effectiveFromMs = Date.parse(`${CUT.replace(" ", "T")}Z`);
     await aggregator.post(`/api/thresholds/${draft.version}/publish`, { effectiveFromMs });
     await eventually(async () => assert.equal((await aggregator.thresholds())[0]?.agents, ["gateway-1"]));
@@ -88,7 +91,10 @@ if (requireDataSets(FILE, LABELS) && requireServer("mosquitto") && requireServer
           "plant",
         );
         const points = answer.results[0]?.series?.[0]?.values ?? [];
-        assert.equal(points, rows.map(({ tsMs, value }) => [tsMs, value, 1]));
+        assert.equal(
+          points,
+          rows.map(({ tsMs, value }) => [tsMs, value, 1]),
+        );
       },
       { timeoutMs: 30_000, intervalMs: 250 },
     );
@@ -99,7 +105,10 @@ if (requireDataSets(FILE, LABELS) && requireServer("mosquitto") && requireServer
     const alerts = await aggregator.alerts();
     for (const [fromMs, toMs] of windows) {
       const within = alerts.filter(({ startedAtMs }) => startedAtMs >= fromMs && startedAtMs <= toMs);
-      assert.ok(within.length > 0, `no alert between ${new Date(fromMs).toISOString()} and ${new Date(toMs).toISOString()}`);
+      assert.ok(
+        within.length > 0,
+        `no alert between ${new Date(fromMs).toISOString()} and ${new Date(toMs).toISOString()}`,
+      );
       assert.ok(within.every(({ thresholdVersion }) => thresholdVersion === draft.version));
     }
     await agent.process.stop();

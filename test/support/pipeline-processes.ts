@@ -88,9 +88,7 @@ export async function startAgent(
   const flags = ["-c", file, ...Object.entries(all).flatMap(([key, value]) => [`--${key}`, value])];
   const child = await startWeir("agent", ["run", ...flags]);
   const listens = settings["listen.enabled"] !== "false";
-  const ready = await child.waitForOutput(
-    listens ? /MQTT endpoint .*:(\d+)/ : /broker/i,
-  );
+  const ready = await child.waitForOutput(listens ? /MQTT endpoint .*:(\d+)/ : /broker/i);
   return {
     process: child,
     folder,
@@ -115,7 +113,11 @@ export async function runSim(args: readonly string[]): Promise<Record<string, nu
 }
 
 /** Waits until the aggregator has everything that an agent has stored: `readings` of them, over all reports. */
-export async function waitForReadings(aggregator: AggregatorProcess, readings: number, timeoutMs = 30_000): Promise<void> {
+export async function waitForReadings(
+  aggregator: AggregatorProcess,
+  readings: number,
+  timeoutMs = 30_000,
+): Promise<void> {
   await eventually(
     async () => {
       const metrics = await aggregator.text("/metrics");

@@ -8,7 +8,13 @@ import type { LedgerRow } from "../store/store.ts";
  * read counts as one. Reasons of what is lost after it was stored (dropped from the outbox) are `lost.*` and stand
  * outside that sum. Sources are numbered, so that a reading can carry its own in a byte.
  */
-export type LedgerReason = "received" | "stored" | "duplicate" | `rejected.${string}` | `dropped.${string}` | `lost.${string}`;
+export type LedgerReason =
+  | "received"
+  | "stored"
+  | "duplicate"
+  | `rejected.${string}`
+  | `dropped.${string}`
+  | `lost.${string}`;
 
 /** Source names, at most: what a byte can tell apart. */
 const SOURCES_MAX = 256;

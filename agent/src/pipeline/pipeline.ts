@@ -335,7 +335,10 @@ export class Pipeline implements Ingest {
 
   #assertWritable({ version }: ThresholdVersion): void {
     if (!this.#stuck) return;
-    throw new CodedError("DATA_FILE_STUCK", `The data file cannot be written; threshold version ${version} was not taken.`);
+    throw new CodedError(
+      "DATA_FILE_STUCK",
+      `The data file cannot be written; threshold version ${version} was not taken.`,
+    );
   }
 
   #checkpointRows(): CheckpointRows {
@@ -352,7 +355,9 @@ export class Pipeline implements Ingest {
       this.#store.commit(batch);
     } catch (error) {
       this.#stuck = { batch, alerts };
-      this.#hooks.warn(`Cannot write the data file: ${errorMessage(error)}. Sources are held back until it can be written.`);
+      this.#hooks.warn(
+        `Cannot write the data file: ${errorMessage(error)}. Sources are held back until it can be written.`,
+      );
       this.#timer.retry();
       return;
     }

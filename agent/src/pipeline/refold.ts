@@ -12,6 +12,8 @@ import type { EpisodeRow } from "../store/store.ts";
 export interface RefoldSource {
   blocks(fromMs: number, toMs: number): Iterable<Block>;
   episodesFrom(series: number, fromMs: number): readonly EpisodeRow[];
+  /** Event time from which on the log holds every reading: what lies before cannot be judged anew, and stays. */
+  readonly wholeFromMs: number;
 }
 
 /** What takes the place of the old results of the series folded again. */
@@ -75,17 +77,41 @@ function wholeEpisodes(
 ): Omit<Stretch, "replacePartials"> {
   let startMs = Math.floor(fromMs / windowMs) * windowMs;
   for (;;) {
-    const stored = source.episodesFrom(series, startMs);
-    const open = (["low", "high"] as const)
-      .map((kind) => live.openEpisode(series, kind))
-      .filter((episode) => episode !== undefined)
-      .map(rowOf);
-    const reaching = [...stored, ...open].filter((episode) => episode.lastMs + episode.gapMs >= startMs);
+    const reaching = episodesReaching(series, startMs, source, live);
     const earliest = Math.min(startMs, ...reaching.map((episode) => episode.startedMs));
     const aligned = Math.floor(earliest / windowMs) * windowMs;
+    if (aligned < source.wholeFromMs) return afterTrimmed(series, source, live, windowMs);
     if (aligned === startMs) return { fromMs: startMs, before: reaching };
     startMs = aligned;
   }
+}
+
+/** Where to begin in a log that was trimmed: at the first window it holds whole that no episode reaches into. */
+function afterTrimmed(
+  series: number,
+  source: RefoldSource,
+  live: SeriesFold,
+  windowMs: number,
+): Omit<Stretch, "replacePartials"> {
+  let startMs = Math.ceil(source.wholeFromMs / windowMs) * windowMs;
+  for (;;) {
+    const reaching = episodesReaching(series, startMs, source, live);
+    const cut = reaching.filter((episode) => episode.startedMs < startMs);
+    if (cut.length === 0) return { fromMs: startMs, before: reaching };
+    const endMs = Math.max(...cut.map((episode) => episode.lastMs + episode.gapMs));
+    startMs = Math.floor(endMs / windowMs + 1) * windowMs;
+  }
+}
+
+/** Stored and open episodes of a series that a breach at or after fromMs could belong to, or that began later. */
+function episodesReaching(series: number, fromMs: number, source: RefoldSource, live: SeriesFold): EpisodeRow[] {
+  const open = (["low", "high"] as const)
+    .map((kind) => live.openEpisode(series, kind))
+    .filter((episode) => episode !== undefined)
+    .map(rowOf);
+  return [...source.episodesFrom(series, fromMs), ...open].filter(
+    (episode) => episode.lastMs + episode.gapMs >= fromMs,
+  );
 }
 
 function rowOf(episode: Episode): EpisodeRow {
@@ -155,7 +181,12 @@ function foldPass(
     if (episode.fired) result.alerts.push(alertOf(episode, keyOf(episode.series), "resolved"));
     if (episode.fired) kept.add(nameOf(episode.series, episode.kind, episode.startedAtMs));
   }
-  for (const one of series) for (const kind of ["low", "high"] as const) live.dropEpisode(one, kind);
+  for (const one of series) {
+    for (const kind of ["low", "high"] as const) {
+      const open = live.openEpisode(one, kind);
+      if (open && open.startedAtMs >= stretches.get(one)!.fromMs) live.dropEpisode(one, kind);
+    }
+  }
   for (const episode of fold.openEpisodes()) {
     live.restoreEpisode(episode);
     if (!episode.fired) continue;

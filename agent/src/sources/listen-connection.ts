@@ -142,7 +142,7 @@ export class ListenConnection implements FrameHandler {
     this.#socket.write(bytes);
     // Whoever does not read its acknowledgements is not read from: neither side's buffers grow.
     if (this.#socket.writableLength <= this.#hub.limits.writeBytesMax) return;
-    this.writeStalled = true;
+    this.#writeStalled = true;
     this.#hub.counters.writeStalls++;
     this.#socket.pause();
   }

@@ -56,7 +56,10 @@ export function decodeBlock(bytes: Uint8Array): Block {
   }
   const count = reader.varint();
   if (count * READING_BYTES_MIN > bytes.length) {
-    throw new CodedError("BAD_BLOCK", `A block of the log has ${bytes.length} bytes, too few for its ${count} readings.`);
+    throw new CodedError(
+      "BAD_BLOCK",
+      `A block of the log has ${bytes.length} bytes, too few for its ${count} readings.`,
+    );
   }
   const series = new Uint32Array(count);
   const tsMs = new Float64Array(count);
@@ -70,7 +73,9 @@ export function decodeBlock(bytes: Uint8Array): Block {
   const stamps = reader.uint8();
   if (stamps === STAMPS_ALL) stamped.fill(1);
   else if (stamps === STAMPS_EACH) stamped.set(reader.bytes(count));
-  else if (stamps !== STAMPS_NONE) throw new CodedError("BAD_BLOCK", `A block of the log has stamps of kind ${stamps}.`);
-  if (!reader.done) throw new CodedError("BAD_BLOCK", `A block of ${count} readings in the log has bytes behind its end.`);
+  else if (stamps !== STAMPS_NONE)
+    throw new CodedError("BAD_BLOCK", `A block of the log has stamps of kind ${stamps}.`);
+  if (!reader.done)
+    throw new CodedError("BAD_BLOCK", `A block of ${count} readings in the log has bytes behind its end.`);
   return { count, series, tsMs, value, stamped };
 }

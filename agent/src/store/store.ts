@@ -114,6 +114,11 @@ export class Store {
     return this.#outboxBytes;
   }
 
+  /** Event time from which on the log still holds every reading that it was ever given; -Infinity: none was trimmed. */
+  get wholeFromMs(): number {
+    return Number(this.meta("log_whole_from_ms") ?? -Infinity);
+  }
+
   /** Writes a batch whole or, when it throws, not at all. */
   commit(batch: CommitBatch): void {
     if (isEmpty(batch)) return;
@@ -209,12 +214,14 @@ export class Store {
   /** Threshold versions of the log up to a sequence. */
   thresholdVersions(throughSeq: number): ThresholdVersion[] {
     const sql = `SELECT body FROM log WHERE kind = ${ENTRY_THRESHOLDS} AND seq <= ? ORDER BY seq`;
-    return this.#all<{ body: Buffer }>(sql, throughSeq).map(({ body }) => JSON.parse(body.toString()) as ThresholdVersion);
+    return this.#all<{ body: Buffer }>(sql, throughSeq).map(
+      ({ body }) => JSON.parse(body.toString()) as ThresholdVersion,
+    );
   }
 
   /** The data dictionary by index. */
   allSeries(): Array<SeriesKey & { readonly index: number }> {
-    return this.#all("SELECT idx AS \"index\", site, device, metric FROM series ORDER BY idx");
+    return this.#all('SELECT idx AS "index", site, device, metric FROM series ORDER BY idx');
   }
 
   ledger(): LedgerRow[] {
@@ -277,22 +284,33 @@ export class Store {
   }
 
   /** Deletes the oldest entries past the bounds, never threshold versions or what is not checkpointed; says how many. */
-  trimLog(bounds: { readonly bytesMax: number; readonly receivedBeforeMs: number; readonly entriesMax: number }): number {
+  trimLog(bounds: {
+    readonly bytesMax: number;
+    readonly receivedBeforeMs: number;
+    readonly entriesMax: number;
+  }): number {
     const throughSeq = Number(this.meta("checkpoint_seq") ?? 0);
-    const sql = `SELECT seq, received_ms AS receivedMs, length(body) AS bytes FROM log
+    const sql = `SELECT seq, received_ms AS receivedMs, max_ts AS maxTsMs, length(body) AS bytes FROM log
       WHERE seq <= ? AND kind <> ${ENTRY_THRESHOLDS} ORDER BY seq LIMIT ?`;
-    const oldest = this.#all<{ seq: number; receivedMs: number; bytes: number }>(sql, throughSeq, bounds.entriesMax);
+    type Row = { seq: number; receivedMs: number; maxTsMs: number | null; bytes: number };
+    const oldest = this.#all<Row>(sql, throughSeq, bounds.entriesMax);
     const doomed: number[] = [];
     let bytes = this.#logBytes;
+    let wholeFromMs = this.wholeFromMs;
     for (const row of oldest) {
       if (bytes <= bounds.bytesMax && row.receivedMs >= bounds.receivedBeforeMs) break;
       doomed.push(row.seq);
       bytes -= row.bytes;
+      if (row.maxTsMs !== null) wholeFromMs = Math.max(wholeFromMs, row.maxTsMs + 1);
     }
     if (doomed.length === 0) return 0;
     this.#db.transaction(() => {
       for (const seq of doomed) this.#run("DELETE FROM log WHERE seq = ?", seq);
       this.#setMeta("log_bytes", bytes);
+      if (wholeFromMs === -Infinity) return;
+      this.#setMeta("log_whole_from_ms", wholeFromMs);
+      // No re-fold reaches back to these any more.
+      this.#run("DELETE FROM episodes WHERE last_ms + gap_ms < ?", wholeFromMs);
     })();
     this.#logBytes = bytes;
     return doomed.length;
@@ -326,7 +344,9 @@ export class Store {
   }
 
   #number(sql: string, ...values: unknown[]): number | undefined {
-    const value = this.#statement(sql).pluck(true).get(...values);
+    const value = this.#statement(sql)
+      .pluck(true)
+      .get(...values);
     return typeof value === "number" ? value : undefined;
   }
 

@@ -19,6 +19,9 @@ export interface ReportJobs {
   close(): Promise<void>;
 }
 
+/** A night's turn that the program missed, busy or suspended, is made up for when it is at most this late, ms. */
+const LATE_MS_MAX = 23 * 3_600_000;
+
 /**
  * Issues the reports of past days every night in the plant's time zone, makes up at the start for nights it missed,
  * and revises issued reports whose days late data has changed.
@@ -43,6 +46,7 @@ export function createReportJobs(reports: ReportStore, calendar: Calendar, optio
   const [hour = "0", minute = "0"] = options.at.split(":");
   const task = cron.schedule(`${Number(minute)} ${Number(hour)} * * *`, () => run(false), {
     timezone: calendar.timezone,
+    missedExecutionTolerance: LATE_MS_MAX,
   });
   const revising = setInterval(() => run(true), options.reviseIntervalMs);
   run(false);

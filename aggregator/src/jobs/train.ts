@@ -26,7 +26,8 @@ export function trainDraft(
 ): Omit<ThresholdVersion, "version"> {
   const cells = new SqlCellStore(db);
   const series: SeriesBand[] = [];
-  const sql = "SELECT id, site, device, metric, last_ts_ms FROM series WHERE last_ts_ms IS NOT NULL ORDER BY site, device, metric";
+  const sql =
+    "SELECT id, site, device, metric, last_ts_ms FROM series WHERE last_ts_ms IS NOT NULL ORDER BY site, device, metric";
   for (const row of db.all<TrainedSeries>(sql)) {
     const toMs = row.last_ts_ms + 1;
     const band = trainSeries(row, cells.range(row.id, "hour", toMs - options.days * DAY_MS, toMs));

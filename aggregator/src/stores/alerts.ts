@@ -33,7 +33,13 @@ export function findAlerts(db: SqlDatabase, filter: AlertFilter): AlertView[] {
 
 /** Notes who saw an alert first; the alert as it now is, undefined when there is none of that id. */
 export function acknowledgeAlert(db: SqlDatabase, id: string, by: string, nowMs: number): AlertView | undefined {
-  db.run("UPDATE alerts SET acked_by = ?, acked_ms = ?, updated_ms = ? WHERE id = ? AND acked_by IS NULL", by, nowMs, nowMs, id);
+  db.run(
+    "UPDATE alerts SET acked_by = ?, acked_ms = ?, updated_ms = ? WHERE id = ? AND acked_by IS NULL",
+    by,
+    nowMs,
+    nowMs,
+    id,
+  );
   return alertById(db, id);
 }
 

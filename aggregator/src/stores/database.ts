@@ -92,7 +92,10 @@ export class SqlDatabase {
     if (version !== SCHEMA_VERSION) {
       this.#db.close();
       const found = String(version);
-      throw new CodedError("DATA_FILE_VERSION", `${path} has tables of version ${found}; this program reads ${SCHEMA_VERSION}.`);
+      throw new CodedError(
+        "DATA_FILE_VERSION",
+        `${path} has tables of version ${found}; this program reads ${SCHEMA_VERSION}.`,
+      );
     }
   }
 

@@ -13,9 +13,7 @@ interface SeriesRow {
 
 /** Devices that have readings, by site and name. health: of the newest report, by `site/device`. */
 export function listDevices(db: SqlDatabase, health: ReadonlyMap<string, number>): DeviceView[] {
-  const rows = db.all<SeriesRow>(
-    "SELECT * FROM series WHERE last_ts_ms IS NOT NULL ORDER BY site, device, metric",
-  );
+  const rows = db.all<SeriesRow>("SELECT * FROM series WHERE last_ts_ms IS NOT NULL ORDER BY site, device, metric");
   const firing = new Map<string, number>();
   const counts = db.all<{ site: string; device: string; count: number }>(
     "SELECT site, device, count(*) AS count FROM alerts WHERE state = 'firing' GROUP BY site, device",

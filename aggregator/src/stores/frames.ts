@@ -201,7 +201,8 @@ export class FrameStore {
   }
 
   #applyTick(agent: string, tick: TickFrame): void {
-    const before = this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
+    const before =
+      this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
     this.#db.run("UPDATE agents SET clock_ms = max(clock_ms, ?) WHERE agent = ?", tick.nowMs, agent);
     for (const part of ["rejected", "dropped"] as const) {
       for (const [reason, count] of Object.entries(tick[part])) {

@@ -1,5 +1,5 @@
 import type { IPoint } from "influx";
-import { FieldType, InfluxDB } from "influx";
+import { FieldType, InfluxDB, Raw } from "influx";
 import { errorMessage } from "@weir/shared/errors";
 import type { Partial } from "@weir/shared/operators/partial";
 import { partialMean } from "@weir/shared/operators/partial";
@@ -153,7 +153,8 @@ export function createInfluxWriter(db: SqlDatabase, options: InfluxOptions, log:
         failures++;
         // Somebody may have dropped the database.
         databaseMade = false;
-        if (!complained) log(`Cannot write InfluxDB at ${options.url}: ${errorMessage(error)}. Points wait; trying again.`);
+        if (!complained)
+          log(`Cannot write InfluxDB at ${options.url}: ${errorMessage(error)}. Points wait; trying again.`);
         complained = true;
         if (stopping) return;
         await pause(retryMs);
@@ -180,11 +181,12 @@ function isRefusal(error: unknown): boolean {
 }
 
 /**
- * A name as a tag: InfluxDB cannot tell a backslash at a tag's end from one that escapes what follows. A slash takes its
- * place, which no name holds.
+ * A name as a tag's value, escaped here since the library writes a backslash before an apostrophe twice. InfluxDB cannot
+ * tell a backslash at a tag's end from one that escapes what follows: a slash takes its place, which no name holds.
  */
 function tagOf(name: string): string {
-  return name.endsWith("\\") ? `${name.slice(0, -1)}/` : name;
+  const escaped = name.replace(/\\$/, "/").replaceAll(/[,= ]/g, "\\$&");
+  return new Raw(escaped) as unknown as string;
 }
 
 /** The point of a cell; none where the cell's time in the store is over. */

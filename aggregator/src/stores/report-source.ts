@@ -23,12 +23,7 @@ export class SqlReportSource implements ReportSource {
   readonly #batch: boolean;
   readonly #computed = new Map<string, ReadonlyMap<string, number>>();
 
-  constructor(
-    db: SqlDatabase,
-    thresholds: ThresholdHistory,
-    calendar: Calendar,
-    options: { readonly batch: boolean },
-  ) {
+  constructor(db: SqlDatabase, thresholds: ThresholdHistory, calendar: Calendar, options: { readonly batch: boolean }) {
     this.#db = db;
     this.#cells = new SqlCellStore(db);
     this.thresholds = thresholds;
@@ -83,7 +78,8 @@ export class SqlReportSource implements ReportSource {
 
   losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped"> {
     const losses = { rejected: {} as Record<string, number>, dropped: {} as Record<string, number> };
-    const sql = "SELECT part, reason, sum(count) AS count FROM losses WHERE at_ms >= ? AND at_ms < ? GROUP BY part, reason";
+    const sql =
+      "SELECT part, reason, sum(count) AS count FROM losses WHERE at_ms >= ? AND at_ms < ? GROUP BY part, reason";
     const rows = this.#db.all<{ part: "rejected" | "dropped"; reason: string; count: number }>(sql, fromMs, toMs);
     for (const { part, reason, count } of rows) losses[part][reason] = count;
     return losses;

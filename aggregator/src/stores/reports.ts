@@ -58,7 +58,10 @@ export class ReportStore {
 
   /** Days before `today` that have readings and were never issued, or changed since they were; oldest first. */
   due(today: string): string[] {
-    const changed = this.#db.all<{ day: string }>("SELECT day FROM days WHERE changed = 1 AND day < ? ORDER BY day", today);
+    const changed = this.#db.all<{ day: string }>(
+      "SELECT day FROM days WHERE changed = 1 AND day < ? ORDER BY day",
+      today,
+    );
     const due = new Set(changed.map(({ day }) => day));
     // A day's health is in the trend of the days that follow.
     for (const { day } of changed) {
@@ -106,7 +109,8 @@ export class ReportStore {
   }
 
   #issued(day: string): { readonly revision: number; readonly bytes: string; readonly issuedMs: number } | undefined {
-    const sql = "SELECT revision, body AS bytes, issued_ms AS issuedMs FROM reports WHERE day = ? ORDER BY revision DESC LIMIT 1";
+    const sql =
+      "SELECT revision, body AS bytes, issued_ms AS issuedMs FROM reports WHERE day = ? ORDER BY revision DESC LIMIT 1";
     return this.#db.get(sql, day);
   }
 }

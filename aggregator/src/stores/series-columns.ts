@@ -41,4 +41,3 @@ export function seriesColumns(
     high: bands.map((band) => band?.warningHigh ?? null),
   };
 }
-

@@ -68,7 +68,11 @@ export class ThresholdStore {
   /** Notes that an agent has a version in its log. */
   acknowledged(agent: string, version: number): void {
     this.#db.run("INSERT OR IGNORE INTO threshold_acks VALUES (?, ?)", agent, version);
-    this.#db.run("UPDATE agents SET threshold_version = max(coalesce(threshold_version, 0), ?) WHERE agent = ?", version, agent);
+    this.#db.run(
+      "UPDATE agents SET threshold_version = max(coalesce(threshold_version, 0), ?) WHERE agent = ?",
+      version,
+      agent,
+    );
   }
 
   #row(number: number): Row | undefined {

@@ -143,7 +143,8 @@ function readFile(
       return;
     }
     value.forEach((entry: unknown, index) => {
-      if (!isTable(entry)) problems.push({ where: at(name), message: `${name} is a list of sections: write [[${name}]]` });
+      if (!isTable(entry))
+        problems.push({ where: at(name), message: `${name} is a list of sections: write [[${name}]]` });
       const record: Record<string, unknown> = {};
       for (const [key, setting] of Object.entries(section)) record[key] = defaultOf(setting);
       for (const [key, item] of Object.entries(isTable(entry) ? entry : {})) {
@@ -206,7 +207,8 @@ function coerce(setting: Setting, raw: unknown): Coerced {
   switch (setting.type) {
     case "string":
       if (typeof raw !== "string") return fail(`must be text, is ${describe(raw)}`);
-      if (setting.pattern && !new RegExp(setting.pattern, "u").test(raw)) return fail(`is ${describe(raw)}; ${setting.hint ?? "not valid"}`);
+      if (setting.pattern && !new RegExp(setting.pattern, "u").test(raw))
+        return fail(`is ${describe(raw)}; ${setting.hint ?? "not valid"}`);
       return { ok: true, value: raw };
     case "enum":
       if (typeof raw === "string" && setting.values.includes(raw)) return { ok: true, value: raw };
@@ -217,7 +219,13 @@ function coerce(setting: Setting, raw: unknown): Coerced {
       if (raw === "false" || raw === "off" || raw === "0") return { ok: true, value: false };
       return fail(`must be true or false, is ${describe(raw)}`);
     case "strings": {
-      const list = typeof raw === "string" ? raw.split(",").map((item) => item.trim()).filter(Boolean) : raw;
+      const list =
+        typeof raw === "string"
+          ? raw
+              .split(",")
+              .map((item) => item.trim())
+              .filter(Boolean)
+          : raw;
       if (Array.isArray(list) && list.every((item) => typeof item === "string")) return { ok: true, value: list };
       return fail(`must be a list of texts, is ${describe(raw)}`);
     }

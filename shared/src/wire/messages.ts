@@ -111,11 +111,16 @@ function decodeTyped<T>(bytes: Uint8Array, types: readonly string[], tag = "type
   try {
     value = decode(bytes);
   } catch (error) {
-    throw new CodedError("BAD_MESSAGE", `A message of ${bytes.length} bytes on the uplink is not CBOR.`, { cause: error });
+    throw new CodedError("BAD_MESSAGE", `A message of ${bytes.length} bytes on the uplink is not CBOR.`, {
+      cause: error,
+    });
   }
   const type = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[tag] : undefined;
   if (typeof type !== "string" || !types.includes(type)) {
-    throw new CodedError("BAD_MESSAGE", `A message on the uplink has ${tag} ${String(type)}; known: ${types.join(", ")}.`);
+    throw new CodedError(
+      "BAD_MESSAGE",
+      `A message on the uplink has ${tag} ${String(type)}; known: ${types.join(", ")}.`,
+    );
   }
   return value as T;
 }

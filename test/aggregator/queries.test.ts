@@ -1,0 +1,233 @@
+import * as assert from "uvu/assert";
+import { createRetentionJob } from "@weir/aggregator/jobs/retention";
+import { createLiveHub } from "@weir/aggregator/live-hub";
+import { renderMetrics } from "@weir/aggregator/metrics";
+import type { LiveEvent, Queries } from "@weir/aggregator/queries";
+import { createSqlQueries } from "@weir/aggregator/queries-sqlite";
+import { SqlDatabase } from "@weir/aggregator/stores/database";
+import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
+import { CodedError } from "@weir/shared/errors";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import Database from "better-sqlite3";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "../support/suite.ts";
+import { tempFolder } from "../support/temp.ts";
+import { Stores, versionOf } from "./stores-fixture.ts";
+
+const test = suite("queries");
+
+const DAY_MS = Date.UTC(2026, 2, 14);
+const HOUR_MS = 3_600_000;
+
+let stores: Stores;
+let queries: Queries;
+let broadcast: ThresholdVersion[];
+let issued: string[];
+
+test.before.each(() => {
+  stores = new Stores();
+  broadcast = [];
+  issued = [];
+  const thresholds = new ThresholdStore(stores.db);
+  queries = createSqlQueries(stores.db, stores.agents, stores.reports, thresholds, stores.history, createLiveHub(), {
+    timezone: "UTC",
+    thresholdLeadMs: 5000,
+    now: () => DAY_MS,
+    isConnected: (agent) => agent === "a",
+    broadcast: (version) => broadcast.push(version),
+    metrics: () => "",
+    issue: (day) => issued.push(day),
+  });
+});
+test.after.each(() => stores.close());
+
+test("lists devices with their metrics, times, firing alerts and newest health", () => {
+  const origin = stores.hello("a", ["pump/temp", "pump/flow", "fan/rpm", "silent/temp"]);
+  stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [1, DAY_MS + 5000, 2],
+    [2, DAY_MS + 9000, 3],
+  ]);
+  stores.alert(origin, { id: "x", startedAtMs: DAY_MS });
+  stores.alert(origin, { id: "y", startedAtMs: DAY_MS, state: "resolved" });
+  const shared = { site: "s", agent: "a", firstTsMs: DAY_MS };
+  assert.equal(queries.devices(), [
+    {
+      ...shared,
+      device: "fan",
+      metrics: ["rpm"],
+      firstTsMs: DAY_MS + 9000,
+      lastTsMs: DAY_MS + 9000,
+      firing: 0,
+      health: null,
+    },
+    { ...shared, device: "pump", metrics: ["flow", "temp"], lastTsMs: DAY_MS + 5000, firing: 1, health: null },
+  ]);
+  stores.reports.issue("2026-03-14", 1);
+  assert.ok(queries.devices().every(({ health }) => health !== null && health > 0));
+  assert.equal(queries.device("s", "pump")?.series, [
+    { metric: "flow", lastTsMs: DAY_MS + 5000, lastValue: 2 },
+    { metric: "temp", lastTsMs: DAY_MS, lastValue: 1 },
+  ]);
+  assert.is(queries.device("s", "silent"), undefined);
+  assert.is(queries.device("other", "pump"), undefined);
+});
+
+test("gives a series in steps, with the limits in force at each", () => {
+  stores.history.add(versionOf(1, 0, 10));
+  stores.history.add(versionOf(2, DAY_MS + HOUR_MS, 2));
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [0, DAY_MS + 60_000, 4],
+    [0, DAY_MS + HOUR_MS, 3],
+    [0, DAY_MS + 10 * HOUR_MS, 5],
+  ]);
+  const range = { fromMs: DAY_MS, toMs: DAY_MS + 9 * HOUR_MS, stepMs: 600_000 };
+  assert.equal(queries.series("s", "pump", "temp", range), {
+    ...{ site: "s", device: "pump", metric: "temp", stepMs: 600_000, tsMs: [DAY_MS, DAY_MS + HOUR_MS], count: [2, 1] },
+    ...{ min: [1, 3], max: [4, 3], mean: [2.5, 3], breaches: [0, 1], low: [-10, -2], high: [10, 2] },
+  });
+  const wide = queries.series("s", "pump", "temp", {
+    fromMs: DAY_MS,
+    toMs: DAY_MS + 24 * HOUR_MS,
+    stepMs: 12 * HOUR_MS,
+  });
+  assert.equal([wide?.count, wide?.mean], [[4], [3.25]]);
+  assert.is(queries.series("s", "pump", "none", range), undefined);
+});
+
+test("an acknowledgement is published to watchers", () => {
+  const events: LiveEvent[] = [];
+  const stop = queries.subscribe((event) => events.push(event));
+  stores.alert(stores.hello("a"), { id: "x", startedAtMs: DAY_MS });
+  queries.acknowledge("x", "ann");
+  queries.acknowledge("none", "ann");
+  assert.equal(
+    events.map((event) => event.type === "alert" && event.alert.ackedBy),
+    ["ann"],
+  );
+  stop();
+  queries.acknowledge("x", "bob");
+  assert.is(events.length, 1);
+});
+
+test("publishes a version a little ahead of now, broadcasts it once and judges by it", () => {
+  const { version: _, ...draft } = versionOf(1, 0, 10);
+  new ThresholdStore(stores.db).addDraft(draft);
+  assert.is(queries.publish(1, { effectiveFromMs: null }).effectiveFromMs, DAY_MS + 5000);
+  queries.publish(1, { effectiveFromMs: 3 });
+  assert.equal(broadcast, [versionOf(1, DAY_MS + 5000, 10)]);
+  assert.equal(stores.history.versions(), broadcast);
+  assert.throws(
+    () => queries.publish(2, { effectiveFromMs: 0 }),
+    (error: CodedError) => error.code === "UNKNOWN_VERSION",
+  );
+});
+
+test("trains a draft on the rules of the newest version", () => {
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(
+    origin,
+    Array.from({ length: 500 }, (_, i) => [0, DAY_MS + i * 1000, i % 10] as const),
+  );
+  const thresholds = new ThresholdStore(stores.db);
+  for (const high of [10, 20]) thresholds.publish(thresholds.addDraft(versionOf(0, 0, high)).version, 0);
+  const listing = queries.train({ days: 7, note: "tonight" });
+  assert.equal(
+    [listing.version, listing.state, listing.note, listing.rules, listing.series],
+    [3, "draft", "tonight", 1, 1],
+  );
+  assert.equal(queries.threshold(3)?.rules, versionOf(2, 0, 20).rules);
+  assert.equal(broadcast, []);
+});
+
+test("asks for a revision of a report only where one was issued", () => {
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, [[0, DAY_MS, 1]]);
+  assert.is(queries.report("2026-03-14", { recompute: false })?.report.revision, 1);
+  assert.equal(issued, []);
+  stores.reports.issue("2026-03-14", 1);
+  queries.report("2026-03-14", { recompute: true });
+  assert.equal(issued, ["2026-03-14"]);
+  assert.equal(
+    queries.reportDays().map(({ day }) => day),
+    ["2026-03-14"],
+  );
+  assert.ok(queries.ready());
+});
+
+test("lists agents with whether they are connected", () => {
+  stores.hello("b");
+  stores.hello("a");
+  assert.equal(
+    queries.agents().map(({ agent, connected }) => [agent, connected]),
+    [
+      ["a", true],
+      ["b", false],
+    ],
+  );
+});
+
+test("metrics escape what agents may hold, and say each family once", () => {
+  const counters = {
+    frames: 5,
+    frameFailures: 0,
+    alertsFiring: 1,
+    series: 2,
+    summarisedReadings: 9,
+    influxPending: 3,
+    influxPoints: 4,
+    influxFailures: 0,
+  };
+  const ledger = { stored: 7, duplicates: 1, rejected: { json_shape: 2 }, dropped: { outbox_full: 3 } };
+  const view = { lastSeenMs: 0, version: "", thresholdVersion: null, series: 0, readings: 0, ledger };
+  const text = renderMetrics(counters, [
+    { agent: 'a"b\\c\nd', connected: true, ...view },
+    { agent: "e", connected: false, ...view },
+  ]);
+  const lines = text.split("\n");
+  assert.ok(lines.includes("weir_frames_total 5"));
+  assert.ok(lines.includes('weir_agent_connected{agent="a\\"b\\\\c\\nd"} 1'), text);
+  assert.ok(lines.includes('weir_agent_readings_total{agent="e",outcome="dropped",reason="outbox_full"} 3'));
+  const types = lines.filter((line) => line.startsWith("# TYPE"));
+  assert.is(new Set(types).size, types.length);
+  assert.ok(
+    lines.every((line) => line === "" || line.startsWith("# ") || /^[a-z_]+(\{.*\})? -?\d+$/.test(line)),
+    text,
+  );
+});
+
+test("retention counts from each series' newest reading and leaves the hours", () => {
+  const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
+  stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [0, DAY_MS + 50 * HOUR_MS, 2],
+    [1, DAY_MS, 3],
+  ]);
+  createRetentionJob(stores.db, 24 * HOUR_MS, assert.unreachable).close();
+  const cells = stores.db.all("SELECT series, level, start_ms AS startMs FROM cells ORDER BY series, level, start_ms");
+  const at = (series: number, level: number, startMs: number): unknown => ({ series, level, startMs });
+  const [hour0, later] = [DAY_MS, DAY_MS + 50 * HOUR_MS];
+  assert.equal(cells, [at(1, 0, later), at(1, 1, hour0), at(1, 1, later), at(2, 0, hour0), at(2, 1, hour0)]);
+});
+
+test("refuses a file of another version, and one that is no database", () => {
+  const folder = tempFolder();
+  const fails = (name: string, code: string): void =>
+    assert.throws(
+      () => new SqlDatabase(join(folder, name), { readonly: false }),
+      (error: CodedError) => error.code === code,
+    );
+  const other = new Database(join(folder, "other.db"));
+  other.pragma("user_version = 99");
+  other.close();
+  fails("other.db", "DATA_FILE_VERSION");
+  writeFileSync(join(folder, "text.db"), "no database ".repeat(100));
+  fails("text.db", "BAD_DATA_FILE");
+  assert.throws(
+    () => new SqlDatabase(join(folder, "none.db"), { readonly: true }),
+    (error: CodedError) => error.code === "BAD_DATA_FILE",
+  );
+});
