@@ -30,7 +30,13 @@ test("losses of all sources add up by reason, and a source keeps its number", ()
   for (const name of ["a", "b", "a"]) ledger.add(ledger.sourceNumber(name), "rejected.time_ahead", 1);
   assert.is(ledger.sourceNumber("b"), 1);
   assert.equal(ledger.totals().rejected, { time_ahead: 3 });
-  assert.equal(ledger.takeDirty().map(({ source, count }) => [source, count]), [["a", 2], ["b", 1]]);
+  assert.equal(
+    ledger.takeDirty().map(({ source, count }) => [source, count]),
+    [
+      ["a", 2],
+      ["b", 1],
+    ],
+  );
 });
 
 test("more sources than a byte can tell apart share the last number", () => {
@@ -43,10 +49,24 @@ test("more sources than a byte can tell apart share the last number", () => {
 test("the dictionary keeps indexes, tells of a new series once, and has an end", () => {
   const dictionary = new Dictionary(3, [{ index: 0, site: "s", device: "d", metric: "a" }]);
   assert.equal(dictionary.takeFresh(), []);
-  assert.equal(["a", "b", "b", "c", "d", "a"].map((metric) => dictionary.resolve("s", "d", metric)), [0, 1, 1, 2, -2, 0]);
-  assert.equal(dictionary.takeFresh().map(({ index, metric }) => [index, metric]), [[1, "b"], [2, "c"]]);
+  assert.equal(
+    ["a", "b", "b", "c", "d", "a"].map((metric) => dictionary.resolve("s", "d", metric)),
+    [0, 1, 1, 2, -2, 0],
+  );
+  assert.equal(
+    dictionary.takeFresh().map(({ index, metric }) => [index, metric]),
+    [
+      [1, "b"],
+      [2, "c"],
+    ],
+  );
   assert.equal(dictionary.takeFresh(), []);
-  for (const [site, device, metric] of [["s/d", "a", ""], ["s", "d/a", "x"], ["", "d", "a"], ["s", "+", "a"]] as const) {
+  for (const [site, device, metric] of [
+    ["s/d", "a", ""],
+    ["s", "d/a", "x"],
+    ["", "d", "a"],
+    ["s", "+", "a"],
+  ] as const) {
     assert.is(dictionary.resolve(site, device, metric), -1);
   }
 });
@@ -69,7 +89,10 @@ test("pages of positions give the positions back, and only changed ones are writ
         assert.ok(pages.every(({ page }) => touched.has(page)));
       }
       const restored = new Float64Array(5001).fill(-Infinity);
-      restorePages([...stored].map(([page, body]) => ({ page, body })), (series, tsMs) => (restored[series] = tsMs));
+      restorePages(
+        [...stored].map(([page, body]) => ({ page, body })),
+        (series, tsMs) => (restored[series] = tsMs),
+      );
       assert.equal(restored, positions);
     }),
   );
@@ -83,7 +106,10 @@ test("a block under construction grows, and keeps the chosen rows in order", () 
   for (const row of [0, 1, 9999]) {
     const i = row * 2;
     const { series, tsMs, value, stamped, source } = builder;
-    assert.equal([series[row], tsMs[row], value[row], stamped[row], source[row]], [i, i * 2, i / 2, i % 3 === 0 ? 1 : 0, i % 5]);
+    assert.equal(
+      [series[row], tsMs[row], value[row], stamped[row], source[row]],
+      [i, i * 2, i / 2, i % 3 === 0 ? 1 : 0, i % 5],
+    );
   }
 });
 

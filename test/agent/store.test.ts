@@ -119,6 +119,7 @@ test("counts the log on even when every entry has been trimmed", () => {
 test("counts on from what the aggregator has seen when the file is an older copy", () => {
   store.commit({ ...EMPTY_BATCH, frames: [frame("data")] });
   store.acknowledge("data", 40);
+  reopen();
   store.commit({ ...EMPTY_BATCH, frames: [frame("data")] });
   assert.equal(seqs("data"), [41]);
   reopen();
@@ -182,15 +183,31 @@ test("trims the log by bytes: the oldest first, never a threshold version", () =
 test("forgets the episodes that no log is left to judge anew, and knows from when on it is whole", () => {
   assert.is(store.wholeFromMs, -Infinity);
   const episode = (startedAtMs: number, lastTsMs: number) => ({
-    ...{ series: 0, kind: "high", startedAtMs, lastTsMs, breaches: 2, severity: "warning", worstValue: 1, worstTsMs: 0 },
-    ...{ low: null, high: null, thresholdVersion: 1, forMs: 0, gapMs: 100, fired: true, dirty: false },
+    series: 0,
+    kind: "high",
+    startedAtMs,
+    lastTsMs,
+    breaches: 2,
+    severity: "warning",
+    worstValue: 1,
+    worstTsMs: 0,
+    low: null,
+    high: null,
+    thresholdVersion: 1,
+    forMs: 0,
+    gapMs: 100,
+    fired: true,
+    dirty: false,
   });
   const closedEpisodes = [episode(0, 300), episode(350, 950), episode(2000, 2100)] as never;
   const entries = [1000, 500, 3000].map((tsMs) => blockEntry(tsMs));
   store.commit({ ...EMPTY_BATCH, entries, closedEpisodes, checkpoint: CHECKPOINT });
-  assert.is(store.trimLog({ bytesMax: blockEntry(1).body.length, receivedBeforeMs: 0, entriesMax: 100 }), 2);
+  assert.is(store.trimLog({ bytesMax: blockEntry(3000).body.length, receivedBeforeMs: 0, entriesMax: 100 }), 2);
   assert.is(store.wholeFromMs, 1001);
-  assert.equal(store.episodesFrom(0, 0).map(({ startedMs }) => startedMs), [350, 2000]);
+  assert.equal(
+    store.episodesFrom(0, 0).map(({ startedMs }) => startedMs),
+    [350, 2000],
+  );
   reopen();
   assert.is(store.wholeFromMs, 1001);
 });

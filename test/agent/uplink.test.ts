@@ -6,7 +6,8 @@ import { createUplink } from "@weir/agent/uplink";
 import { CodedError } from "@weir/shared/errors";
 import type { AgentMessage, AggregatorMessage, Lane } from "@weir/shared/wire/messages";
 import { decodeAgentMessage, encodeMessage } from "@weir/shared/wire/messages";
-import { WebSocket, WebSocketServer } from "ws";
+import type { WebSocket } from "ws";
+import { WebSocketServer } from "ws";
 import { eventually } from "../support/eventually.ts";
 import { suite } from "../support/suite.ts";
 import { version } from "./pipeline-fixture.ts";
@@ -114,15 +115,13 @@ function open(options: Partial<UplinkOptions> = {}, hooks: Partial<UplinkHooks> 
     ...hooks,
   };
   uplink = createUplink(outbox, allHooks, () => 0, {
-    ...{
-      url: aggregator.url,
-      token: "",
-      agent: "a",
-      incarnation: "i",
-      software: "test",
-      windowBytes: 1000,
-      ...options,
-    },
+    url: aggregator.url,
+    token: "",
+    agent: "a",
+    incarnation: "i",
+    software: "test",
+    windowBytes: 1e3,
+    ...options,
   });
   return uplink;
 }
@@ -259,13 +258,30 @@ test("backs off from an aggregator that ends every connection after its welcome"
   assert.ok(aggregator.hellos() >= 4 && aggregator.hellos() <= 9, `${aggregator.hellos()} attempts`);
 });
 
+test("comes back quickly once frames have been acknowledged again", async () => {
+  aggregator.greeting = undefined;
+  const cut = (socket: WebSocket): void => void socket.on("message", () => socket.terminate());
+  aggregator.server.on("connection", cut);
+  open({ retryMsFirst: 20 });
+  await eventually(() => assert.ok(aggregator.hellos() >= 6));
+  aggregator.server.off("connection", cut);
+  aggregator.greeting = { type: "welcome", wire: 1, timezone: "UTC", applied: { alerts: 0, data: 0 }, seriesKnown: 0 };
+  outbox.add("data");
+  await eventually(() => assert.is(aggregator.frames().length, 1));
+  aggregator.say({ type: "ack", lane: "data", seq: 1 });
+  await eventually(() => assert.equal(outbox.lanes.data, []));
+  const hellos = aggregator.hellos();
+  aggregator.sockets.at(-1)!.terminate();
+  await eventually(() => assert.is(aggregator.hellos(), hellos + 1), { timeoutMs: 300, intervalMs: 5 });
+});
+
 test("ends a connection on which nothing is heard any more", async () => {
   open({ pingIntervalMs: 20, silenceMsMax: 100 });
   await eventually(() => assert.is(aggregator.hellos(), 1));
   await delay(300);
   assert.is(aggregator.hellos(), 1, "pongs keep it");
   // As when a firewall has forgotten the connection: bytes go out and nothing comes back.
-  (aggregator.sockets[0] as unknown as { _socket: { pause(): void } })._socket.pause();
+  aggregator.sockets[0]!.pause();
   await eventually(() => assert.is(aggregator.hellos(), 2));
 });
 

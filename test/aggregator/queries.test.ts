@@ -6,7 +6,7 @@ import type { LiveEvent, Queries } from "@weir/aggregator/queries";
 import { createSqlQueries } from "@weir/aggregator/queries-sqlite";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
 import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
-import { CodedError } from "@weir/shared/errors";
+import type { CodedError } from "@weir/shared/errors";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import Database from "better-sqlite3";
 import { writeFileSync } from "node:fs";
@@ -86,8 +86,18 @@ test("gives a series in steps, with the limits in force at each", () => {
   ]);
   const range = { fromMs: DAY_MS, toMs: DAY_MS + 9 * HOUR_MS, stepMs: 600_000 };
   assert.equal(queries.series("s", "pump", "temp", range), {
-    ...{ site: "s", device: "pump", metric: "temp", stepMs: 600_000, tsMs: [DAY_MS, DAY_MS + HOUR_MS], count: [2, 1] },
-    ...{ min: [1, 3], max: [4, 3], mean: [2.5, 3], breaches: [0, 1], low: [-10, -2], high: [10, 2] },
+    site: "s",
+    device: "pump",
+    metric: "temp",
+    stepMs: 6e5,
+    tsMs: [DAY_MS, DAY_MS + HOUR_MS],
+    count: [2, 1],
+    min: [1, 3],
+    max: [4, 3],
+    mean: [2.5, 3],
+    breaches: [0, 1],
+    low: [-10, -2],
+    high: [10, 2],
   });
   const wide = queries.series("s", "pump", "temp", {
     fromMs: DAY_MS,

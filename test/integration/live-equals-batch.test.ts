@@ -170,6 +170,10 @@ test("any order, duplicates, restarts, re-sent frames and late threshold version
       batch.close();
       for (const folder of folders) rmSync(folder, { recursive: true });
     }),
-    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 100) },
+    {
+      numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 100),
+      interruptAfterTimeLimit: 60_000,
+      markInterruptAsFailure: true,
+    },
   );
 });

@@ -21,6 +21,8 @@ import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts
 import { Ledger } from "./ledger.ts";
 import type { RefoldResult } from "./refold.ts";
 import { refold } from "./refold.ts";
+import type { StoreBounds } from "./trim.ts";
+import { trimStore } from "./trim.ts";
 
 /**
  * From messages to the log, through the fold, to the outbox: one thread, one order.
@@ -31,17 +33,13 @@ import { refold } from "./refold.ts";
  */
 
 /** Bounds and lengths, as the settings of the same names. */
-export interface PipelineOptions {
+export interface PipelineOptions extends StoreBounds {
   readonly commitIntervalMs: number;
   readonly windowMs: number;
   readonly seriesMax: number;
   readonly aheadMaxMs: number;
   readonly floorMs: number;
   readonly deadLetterPayloadBytesMax: number;
-  readonly deadLetterCountMax: number;
-  readonly outboxBytesMax: number;
-  readonly logBytesMax: number;
-  readonly logAgeMaxMs: number;
 }
 
 export interface PipelineHooks extends CommitClock {
@@ -56,10 +54,7 @@ export interface PipelineHooks extends CommitClock {
 /** Dead letters of one group commit, at most: a flood of bad messages must not fill the disk faster than it is trimmed. */
 const DEAD_LETTERS_PER_COMMIT_MAX = 256;
 
-/** Log entries deleted at one checkpoint, at most. */
-const TRIM_ENTRIES_MAX = 4096;
-
-/** One agent's pipeline over one data file. Synchronous: when a call returns, its work is done or held as stuck. */
+/** Takes messages, and keeps log, fold and outbox in step. One instance a data file. */
 export class Pipeline implements Ingest {
   readonly #store: Store;
   readonly #decode: Decoder;
@@ -204,7 +199,8 @@ export class Pipeline implements Ingest {
     this.#write({ frames, refolded, isCheckpoint: true });
     if (this.#stuck) return;
     try {
-      this.#trim();
+      trimStore(this.#store, this.#ledger, this.#options, this.#hooks.now(), (line) => this.#hooks.warn(line));
+      this.#deadLettersUntrimmed = 0;
     } catch (error) {
       this.#hooks.warn(`Cannot trim the data file: ${errorMessage(error)}. Tried again at the next checkpoint.`);
     }
@@ -384,21 +380,5 @@ export class Pipeline implements Ingest {
   #settled(alerts: readonly Alert[]): void {
     this.#hooks.committed();
     if (alerts.length > 0) this.#hooks.alerts(alerts);
-  }
-
-  #trim(): void {
-    const options = this.#options;
-    const dropped = this.#store.trimOutbox(options.outboxBytesMax);
-    if (dropped.frames > 0) {
-      this.#ledger.add(this.#ledger.sourceNumber("uplink"), "lost.outbox_full", dropped.readings);
-      this.#hooks.warn(
-        `Outbox is full: ${options.outboxBytesMax} bytes at most; dropped the ${dropped.frames} oldest partial frames, ` +
-          "no alerts. Check the uplink or raise outbox.bytes_max.",
-      );
-    }
-    const receivedBeforeMs = this.#hooks.now() - options.logAgeMaxMs;
-    this.#store.trimLog({ bytesMax: options.logBytesMax, receivedBeforeMs, entriesMax: TRIM_ENTRIES_MAX });
-    this.#store.trimDeadLetters(options.deadLetterCountMax);
-    this.#deadLettersUntrimmed = 0;
   }
 }
