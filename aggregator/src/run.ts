@@ -87,7 +87,7 @@ export async function runAggregator(
     };
     return renderMetrics(counters, queries.agents());
   };
-  const retention = createRetentionJob(db, settings["store.windows_age_max"], log);
+  const retention = createRetentionJob(db, calendar, settings["store.windows_age_max"], log);
   const jobs = createReportJobs(reports, calendar, {
     at: settings["reports.at"],
     reviseIntervalMs: settings["reports.revise_interval"],

@@ -6,6 +6,7 @@ import type { LiveEvent, Queries } from "@weir/aggregator/queries";
 import { createSqlQueries } from "@weir/aggregator/queries-sqlite";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
 import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
+import { createCalendar } from "@weir/shared/operators/calendar";
 import type { CodedError } from "@weir/shared/errors";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import Database from "better-sqlite3";
@@ -13,6 +14,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
+import type { TestReading } from "./stores-fixture.ts";
 import { Stores, versionOf } from "./stores-fixture.ts";
 
 const test = suite("queries");
@@ -216,11 +218,26 @@ test("retention counts from each series' newest reading and leaves the hours", (
     [0, DAY_MS + 50 * HOUR_MS, 2],
     [1, DAY_MS, 3],
   ]);
-  createRetentionJob(stores.db, 24 * HOUR_MS, assert.unreachable).close();
+  createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, assert.unreachable).close();
   const cells = stores.db.all("SELECT series, level, start_ms AS startMs FROM cells ORDER BY series, level, start_ms");
   const at = (series: number, level: number, startMs: number): unknown => ({ series, level, startMs });
   const [hour0, later] = [DAY_MS, DAY_MS + 50 * HOUR_MS];
   assert.equal(cells, [at(1, 0, later), at(1, 1, hour0), at(1, 1, later), at(2, 0, hour0), at(2, 1, hour0)]);
+});
+
+test("late data and re-folds of hours whose windows are gone: counted once, live as batch", () => {
+  const origin = stores.hello("a", ["pump/temp"]);
+  const late: TestReading = [0, DAY_MS + 60_000, 2];
+  const old: TestReading = [0, DAY_MS, 1];
+  stores.readings(origin, [old, [0, DAY_MS + 50 * HOUR_MS, 5]]);
+  createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, assert.unreachable).close();
+  stores.readings(origin, [old], true);
+  stores.readings(origin, [late]);
+  const day = "2026-03-14";
+  const report = stores.reports.make(day, { batch: false })!;
+  assert.is(report.report.completeness.readings, 2);
+  assert.is(report.report.devices[0]!.metrics[0]!.mean, 1.5);
+  assert.is(stores.reports.make(day, { batch: true })!.bytes, report.bytes);
 });
 
 test("refuses a file of another version, and one that is no database", () => {

@@ -1,3 +1,4 @@
+import type { Calendar } from "@weir/shared/operators/calendar";
 import { errorMessage } from "@weir/shared/errors";
 import { SqlCellStore } from "../stores/cells.ts";
 import type { SqlDatabase } from "../stores/database.ts";
@@ -9,14 +10,31 @@ const INTERVAL_MS = 3_600_000;
  * Deletes windows of each series that are older than ageMaxMs before its newest reading, now and every hour; their
  * hours stay. log: a line for a person.
  */
-export function createRetentionJob(db: SqlDatabase, ageMaxMs: number, log: (line: string) => void): { close(): void } {
+export function createRetentionJob(
+  db: SqlDatabase,
+  calendar: Calendar,
+  ageMaxMs: number,
+  log: (line: string) => void,
+): { close(): void } {
   const cells = new SqlCellStore(db);
   const run = (): void => {
     try {
       const rows = db.all<{ id: number; last_ts_ms: number }>(
         "SELECT id, last_ts_ms FROM series WHERE last_ts_ms IS NOT NULL",
       );
-      for (const { id, last_ts_ms: newestMs } of rows) cells.deleteWindowsBefore(id, newestMs - ageMaxMs);
+      for (const { id, last_ts_ms: newestMs } of rows) {
+        // Whole hours, so that none is left with a part of its windows.
+        const fromMs = calendar.hourStart(newestMs - ageMaxMs);
+        db.transaction(() => {
+          if (cells.deleteWindowsBefore(id, fromMs) === 0) return;
+          db.run(
+            "UPDATE series SET windows_from_ms = max(coalesce(windows_from_ms, ?), ?) WHERE id = ?",
+            fromMs,
+            fromMs,
+            id,
+          );
+        });
+      }
     } catch (error) {
       log(`Cannot delete old windows: ${errorMessage(error)}. Tried again in an hour.`);
     }

@@ -22,7 +22,9 @@ CREATE TABLE cursors (
 CREATE TABLE series (
   id INTEGER PRIMARY KEY, agent TEXT NOT NULL, site TEXT NOT NULL, device TEXT NOT NULL, metric TEXT NOT NULL,
   first_ts_ms INTEGER, last_ts_ms INTEGER, last_value REAL,
-  readings INTEGER NOT NULL DEFAULT 0, UNIQUE (site, device, metric)
+  readings INTEGER NOT NULL DEFAULT 0,
+  -- Windows are kept from here on, a local hour's start; of the hours before there is only the merged cell.
+  windows_from_ms INTEGER, UNIQUE (site, device, metric)
 );
 CREATE TABLE agent_series (
   agent TEXT NOT NULL, incarnation TEXT NOT NULL, idx INTEGER NOT NULL, series INTEGER NOT NULL,

@@ -1,6 +1,6 @@
 import type { Alert, AlertView } from "@weir/shared/model/alert";
 import type { Calendar } from "@weir/shared/operators/calendar";
-import { applyWindowPartial } from "@weir/shared/operators/rollup";
+import { applyWindowPartial, mergeIntoHour } from "@weir/shared/operators/rollup";
 import type { Frame, Lane, TickFrame } from "@weir/shared/wire/messages";
 import { decodeWindows } from "@weir/shared/wire/partial-codec";
 import { alertById } from "./alerts.ts";
@@ -131,7 +131,13 @@ export class FrameStore {
       const series = this.#series(origin, index);
       // A lane is in order, so the name came before; an index without one is a broken agent, not a lost reading.
       if (!series) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
-      const grown = applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace);
+      const isKept = windowStartMs >= this.#windowsFromMs(series.id);
+      // An hour whose windows are gone cannot be taken apart: what a re-fold says of it comes too late.
+      if (!isKept && replace) continue;
+      if (!isKept) mergeIntoHour(this.#cells, this.#calendar, series.id, windowStartMs, partial);
+      const grown = isKept
+        ? applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace)
+        : partial.count;
       this.#noteFirst(series.id, partial.firstTsMs);
       this.#db.run(
         `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, @first), @first),
@@ -139,7 +145,7 @@ export class FrameStore {
            last_ts_ms = max(coalesce(last_ts_ms, @last), @last), readings = readings + @grown WHERE id = @id`,
         { grown, first: partial.firstTsMs, last: partial.lastTsMs, value: partial.lastValue, id: series.id },
       );
-      if (this.#queueForInflux) {
+      if (this.#queueForInflux && isKept) {
         this.#db.run(
           `INSERT INTO influx_queue VALUES (?, ?, 1)
            ON CONFLICT DO UPDATE SET generation = generation + 1`,
@@ -156,6 +162,11 @@ export class FrameStore {
       this.#db.run("DELETE FROM day_health WHERE day = ?", day);
     }
     if (newestTsMs > -Infinity) this.#noteNewest(origin.agent, newestTsMs);
+  }
+
+  #windowsFromMs(series: number): number {
+    const sql = "SELECT windows_from_ms AS fromMs FROM series WHERE id = ?";
+    return this.#db.get<{ fromMs: number | null }>(sql, series)?.fromMs ?? -Infinity;
   }
 
   /** A series is expected from its first reading on: an earlier one makes the day of the former first expect more. */

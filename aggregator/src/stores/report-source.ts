@@ -1,6 +1,5 @@
 import type { Completeness } from "@weir/shared/model/report";
 import type { Calendar } from "@weir/shared/operators/calendar";
-import { HOUR_MS } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
 import { mergePartials } from "@weir/shared/operators/partial";
 import type { ReportSeries, ReportSource } from "@weir/shared/operators/report";
@@ -86,10 +85,8 @@ export class SqlReportSource implements ReportSource {
   }
 
   #oldestWindowMs(series: number): number {
-    const sql = "SELECT min(start_ms) AS startMs FROM cells WHERE series = ? AND level = 0";
-    const startMs = this.#db.get<{ startMs: number | null }>(sql, series)?.startMs;
-    // The hour that the oldest window lies in may have lost its beginning.
-    return startMs === null || startMs === undefined ? Infinity : Math.ceil(startMs / HOUR_MS) * HOUR_MS;
+    const sql = "SELECT windows_from_ms AS fromMs FROM series WHERE id = ?";
+    return this.#db.get<{ fromMs: number | null }>(sql, series)?.fromMs ?? -Infinity;
   }
 
   #keptHealth(day: string): ReadonlyMap<string, number> | undefined {

@@ -43,9 +43,21 @@ export function applyWindowPartial(
     if (merged) store.put(series, "hour", hourMs, merged);
     return partial.count - before.count;
   }
+  mergeIntoHour(store, calendar, series, windowStartMs, partial);
+  return partial.count;
+}
+
+/** Merges readings that no partial before held into the hour alone: where its windows are no longer kept. */
+export function mergeIntoHour(
+  store: CellStore,
+  calendar: Calendar,
+  series: number,
+  windowStartMs: number,
+  partial: Partial,
+): void {
+  const hourMs = calendar.hourStart(windowStartMs);
   const hour = store.get(series, "hour", hourMs);
   store.put(series, "hour", hourMs, hour ? mergePartials(hour, partial) : partial);
-  return partial.count;
 }
 
 /** An hour merged from its windows: the batch path to what applyWindowPartial keeps up to date. */
