@@ -9,6 +9,7 @@ import type { AgentSections, AgentSettings } from "./settings.ts";
 import type { CreatedSources } from "./sources/create-sources.ts";
 import { createSources } from "./sources/create-sources.ts";
 import type { LocalPublisher } from "./sources/source.ts";
+import { lockDataFolder } from "./store/lock.ts";
 import { Store } from "./store/store.ts";
 import type { Uplink } from "./uplink.ts";
 import { createUplink } from "./uplink.ts";
@@ -58,6 +59,7 @@ export async function runAgent(
       `window.length is ${settings["window.length"]} ms; it must divide a quarter of an hour.`,
     );
   }
+  const unlock = lockDataFolder(settings["data.dir"]);
   const store = new Store(dataFile(settings), { readonly: false });
   const mappings = topicMappings(sections);
   const decode = createDecoder(mappings, { payloadBytesMax: settings["listen.payload_bytes_max"] });
@@ -93,6 +95,7 @@ export async function runAgent(
     for (const source of sources) await source.close();
     await uplink?.close(0);
     store.close();
+    unlock();
     throw error;
   }
   const checkpoints = setInterval(() => pipeline.checkpoint(), settings["checkpoint.interval"]);
@@ -109,6 +112,7 @@ export async function runAgent(
       for (const source of sources) await source.close();
       await uplink?.close(UPLINK_DRAIN_MS);
       store.close();
+      unlock();
     },
   };
 }

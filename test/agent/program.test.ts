@@ -47,6 +47,19 @@ test("replay and status say what is missing rather than make a file", async () =
   assert.is((await agent("replay", "--data.dir", folder)).code, 2);
 });
 
+test("a second agent on the same data is refused, a replay beside the first is not", async () => {
+  const running = await startAgent({});
+  const second = await agent("run", "--data.dir", running.folder, "--listen.port", "0");
+  assert.is(second.code, 1);
+  assert.match(second.stderr, /Another agent is running on .*: stop it, or set data\.dir/);
+  const status = await agent("status", "--data.dir", running.folder);
+  assert.is(status.code, 0, status.stderr);
+  running.process.signal("SIGKILL");
+  await running.process.ended;
+  const again = await running.again();
+  assert.is((await again.process.stop()).code, 0);
+});
+
 test("a device whose password is not in the file is refused, one whose is gets in", async () => {
   const folder = tempFolder();
   const hashed = await runToEnd("sh", [

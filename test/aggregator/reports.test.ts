@@ -1,6 +1,7 @@
 import * as assert from "uvu/assert";
 import fc from "fast-check";
 import { SqlCellStore } from "@weir/aggregator/stores/cells";
+import { createCalendar } from "@weir/shared/operators/calendar";
 import { suite } from "../support/suite.ts";
 import type { TestReading } from "./stores-fixture.ts";
 import { Stores, versionOf } from "./stores-fixture.ts";
@@ -137,7 +138,7 @@ test("deleting old windows changes no report, by either path", () => {
     stores.tick(origin, START_MS + 3 * DAY_MS);
     const before = [0, 1].map((day) => stores.live(dayName(day)));
     for (const age of [0.5, 20.25, 20.75, 21, 40.2]) {
-      new SqlCellStore(stores.db).deleteWindowsBefore(1, START_MS + age * HOUR_MS);
+      new SqlCellStore(stores.db).deleteWindowsBefore(1, START_MS + age * HOUR_MS, createCalendar(timezone));
       assert.equal(
         [0, 1].map((day) => stores.batch(dayName(day))),
         before,

@@ -22,19 +22,7 @@ export function createRetentionJob(
       const rows = db.all<{ id: number; last_ts_ms: number }>(
         "SELECT id, last_ts_ms FROM series WHERE last_ts_ms IS NOT NULL",
       );
-      for (const { id, last_ts_ms: newestMs } of rows) {
-        // Whole hours, so that none is left with a part of its windows.
-        const fromMs = calendar.hourStart(newestMs - ageMaxMs);
-        db.transaction(() => {
-          if (cells.deleteWindowsBefore(id, fromMs) === 0) return;
-          db.run(
-            "UPDATE series SET windows_from_ms = max(coalesce(windows_from_ms, ?), ?) WHERE id = ?",
-            fromMs,
-            fromMs,
-            id,
-          );
-        });
-      }
+      for (const { id, last_ts_ms: newestMs } of rows) cells.deleteWindowsBefore(id, newestMs - ageMaxMs, calendar);
     } catch (error) {
       log(`Cannot delete old windows: ${errorMessage(error)}. Tried again in an hour.`);
     }

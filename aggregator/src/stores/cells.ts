@@ -1,3 +1,4 @@
+import type { Calendar } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
 import type { Cell, CellLevel, CellStore } from "@weir/shared/operators/rollup";
 import { decodePartial, encodePartial } from "@weir/shared/wire/partial-codec";
@@ -30,8 +31,17 @@ export class SqlCellStore implements CellStore {
     return rows.map(({ startMs, body }) => ({ startMs, partial: decodePartial(body) }));
   }
 
-  /** Deletes windows of a series that started before a time; hours stay. Returns how many. */
-  deleteWindowsBefore(series: number, startMs: number): number {
-    return this.#db.run("DELETE FROM cells WHERE series = ? AND level = 0 AND start_ms < ?", series, startMs);
+  /**
+   * Deletes windows of a series from before the local hour that holds beforeMs: whole hours, so that none is left with
+   * a part of its windows. The hours stay, and the series remembers from where on it has windows.
+   */
+  deleteWindowsBefore(series: number, beforeMs: number, calendar: Calendar): void {
+    const fromMs = calendar.hourStart(beforeMs);
+    this.#db.transaction(() => {
+      const deleted = this.#db.run("DELETE FROM cells WHERE series = ? AND level = 0 AND start_ms < ?", series, fromMs);
+      const sql =
+        "UPDATE series SET windows_from_ms = max(coalesce(windows_from_ms, @fromMs), @fromMs) WHERE id = @series";
+      if (deleted > 0) this.#db.run(sql, { fromMs, series });
+    });
   }
 }
