@@ -19,7 +19,7 @@ export const agentSettings = {
   "listen.anonymous": {
     type: "boolean",
     default: true,
-    doc: "Let devices connect without a user name. Beyond loopback a password file is needed when this is false.",
+    doc: "Let devices connect without a user name; when false, listen.password_file says who may.",
   },
   "listen.password_file": {
     type: "string",

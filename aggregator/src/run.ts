@@ -6,6 +6,7 @@ import type { BandRule } from "@weir/shared/model/thresholds";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { parseBandRules } from "@weir/shared/rules/parse-rules";
+import { isLoopbackHost } from "./http/origin.ts";
 import { createHttpServer } from "./http/server.ts";
 import { createReportJobs } from "./jobs/reports.ts";
 import { createRetentionJob } from "./jobs/retention.ts";
@@ -41,7 +42,7 @@ export async function runAggregator(
 ): Promise<RunningAggregator> {
   const now = Date.now;
   const calendar = createCalendar(settings["plant.timezone"]);
-  if (!isLoopback(settings["http.host"]) && settings["uplink.token"] === "") {
+  if (!isLoopbackHost(settings["http.host"]) && settings["uplink.token"] === "") {
     const message = `Refusing to take agents on ${settings["http.host"]} without a token: set uplink.token here and at the agents.`;
     throw new CodedError("TOKEN_REQUIRED", message);
   }
@@ -138,10 +139,6 @@ function openInflux(
     password: settings["influx.password"],
   };
   return createInfluxWriter(db, options, log);
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 function readInitialRules(file: string): readonly BandRule[] | undefined {

@@ -23,6 +23,10 @@ test("never beyond loopback without a password and a token; bad zones and rules 
   const noToken = await run("run", ...at, "--http.host", "0.0.0.0", "--http.password", "secret");
   assert.is(noToken.code, 2);
   assert.match(noToken.stderr, /uplink\.token/);
+  // A name that only begins like an address of this machine may be anybody's.
+  const disguised = await run("run", ...at, "--http.host", "127.example.com", "--http.password", "secret");
+  assert.is(disguised.code, 2);
+  assert.match(disguised.stderr, /uplink\.token/);
   const noPassword = await run("run", ...at, "--http.host", "0.0.0.0", "--uplink.token", "secret");
   assert.is(noPassword.code, 2);
   assert.match(noPassword.stderr, /http\.password/);

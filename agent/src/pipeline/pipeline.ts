@@ -133,10 +133,6 @@ export class Pipeline implements Ingest {
     return names;
   }
 
-  keyOf(series: number): SeriesKey {
-    return this.#dictionary.keyOf(series);
-  }
-
   accept(sourceName: string, topic: string, payload: Uint8Array): boolean {
     this.#begin(sourceName);
     this.#decode(topic, payload, this.#receivedMs, this.#sink);
