@@ -7,9 +7,9 @@ import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { dailyReport } from "@weir/shared/operators/report";
 import { replayLog } from "./replay.ts";
-import { agentName, dataFile, runAgent } from "./run.ts";
+import { runAgent } from "./run.ts";
 import type { AgentSettings } from "./settings.ts";
-import { agentEnvPrefix, agentSections, agentSettings } from "./settings.ts";
+import { agentEnvPrefix, agentName, agentSections, agentSettings, dataFile } from "./settings.ts";
 import { hashPassword } from "./sources/passwords.ts";
 import { describeStatus } from "./status.ts";
 import { Store } from "./store/store.ts";
@@ -70,10 +70,11 @@ async function main(): Promise<number> {
     }
     const agent = await runAgent(values, sections, log);
     for (const note of agent.notes) log(note);
-    await new Promise<void>((resolve) => {
+    const told = new Promise<void>((resolve) => {
       process.once("SIGTERM", resolve);
       process.once("SIGINT", resolve);
     });
+    await Promise.race([told, agent.failed]);
     await agent.close();
     log("Stopped.");
     return 0;

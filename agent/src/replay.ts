@@ -4,18 +4,24 @@ import type { Episode } from "@weir/shared/operators/episodes";
 import { MemoryReport } from "@weir/shared/operators/memory-report";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
-import { WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
+import { WINDOW_BYTES_MAX, WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
 import { refold } from "./pipeline/refold.ts";
 import type { RefoldSource } from "./pipeline/refold.ts";
 import type { EpisodeRow, Store } from "./store/store.ts";
 
 /**
+ * Windows of a replay: the longest that lie within one local hour in every time zone, so that few partials are made and
+ * merged. Any length that divides an hour gives the same report.
+ */
+const WINDOW_MS = 900_000;
+
+/**
  * Folds an agent's whole log again, as the live pipeline did, and rolls it up: the batch path.
  *
  * The operators are the live ones. The log is read, nothing is written; the agent may be running. agent: the name that
- * stands in the lineage. windowMs: any length that divides an hour gives the same report.
+ * stands in the lineage.
  */
-export function replayLog(store: Store, calendar: Calendar, agent: string, windowMs: number): MemoryReport {
+export function replayLog(store: Store, calendar: Calendar, agent: string, windowMs: number = WINDOW_MS): MemoryReport {
   const keys = store.allSeries();
   const keyOf = (series: number): SeriesKey => keys[series]!;
   const thresholds = new ThresholdHistory();
@@ -26,7 +32,8 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
   const out = createEmissions();
 
   const settle = (): void => {
-    report.applyWindows(fold.flush(out), false);
+    // A page at a time: its partials are garbage before those of the next are made.
+    for (let page = 0; page < fold.pages; page++) report.applyWindows(fold.flushPage(page, out));
     report.applyAlerts(out.alerts);
     for (const episode of out.closed) episodes.push(episode);
     out.alerts.length = 0;
@@ -36,14 +43,13 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
     // All versions are known from the start, so each reading is judged once, by the one in force at its time.
     if (entry.kind === "block") fold.applyBlock(entry.block, out);
     else if (entry.kind === "tick") report.applyTick(entry.tick);
-    if (fold.windowReadings >= WINDOW_READINGS_MAX / 2) settle();
+    if (fold.windowBytes >= WINDOW_BYTES_MAX / 2 || fold.windowReadings >= WINDOW_READINGS_MAX / 2) settle();
   }
   settle();
   if (out.refolds.length > 0) {
     const source = new ReplayedEpisodes(store, episodes);
-    const refolded = refold(out.refolds, source, fold, thresholds, keyOf, windowMs);
-    report.applyWindows(refolded.partials, true);
-    report.applyAlerts(refolded.alerts);
+    // Of alerts alone: each reading was judged by the version in force at its time, so no partial changes.
+    report.applyAlerts(refold(out.refolds, source, fold, thresholds, keyOf, windowMs).alerts);
   }
   return report;
 }

@@ -1,3 +1,5 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
 import type { Sections, Values } from "@weir/shared/config/settings";
 
 /** Prefix of the agent's environment variables. */
@@ -53,6 +55,26 @@ export const agentSettings = {
     min: 0,
     max: "10s",
     doc: "Longest rest of the disk between group commits, and so the wait of a PUBACK; an idle disk commits at once.",
+  },
+  "ingest.threads": {
+    type: "enum",
+    default: "auto",
+    values: ["auto", "1", "2"],
+    doc: "Threads: 2 gives the disk and the operators one of their own, beside the sockets'; 1 has them take turns; auto goes by the cores.",
+  },
+  "ingest.batch_readings_max": {
+    type: "int",
+    default: 65_536,
+    min: 256,
+    max: 1_048_576,
+    doc: "Readings of one group commit, at most; two such batches (25 bytes a reading) are all that is held between socket and disk. When both are full, sources stop reading.",
+  },
+  "ingest.shed_after": {
+    type: "duration",
+    default: "2s",
+    min: 0,
+    max: "1d",
+    doc: "How long sources are held back before QoS 0 messages are dropped and counted (dropped.overload) rather than waited with; QoS 1 and 2 always wait.",
   },
   "ingest.series_max": { type: "int", default: 250_000, min: 1, max: 1_048_575, doc: "Series, at most." },
   "time.ahead_max": {
@@ -188,3 +210,13 @@ export type AgentSettings = Values<typeof agentSettings>;
 
 /** The repeated sections as loaded. */
 export type AgentSections = Sections<typeof agentSections>;
+
+/** The agent's name: as set, else the host's. */
+export function agentName(settings: AgentSettings): string {
+  return settings["agent.id"] || hostname();
+}
+
+/** The agent's one file. */
+export function dataFile(settings: AgentSettings): string {
+  return join(settings["data.dir"], "agent.db");
+}

@@ -1,60 +1,14 @@
 import { connect as connectSocket, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { type BrokerOptions, createBrokerSource } from "@weir/agent/sources/broker";
-import { assertAckSeam, installAckSeam } from "@weir/agent/sources/broker-seam";
 import type { Source } from "@weir/agent/sources/source";
-import mqtt, { MqttClient } from "mqtt";
+import mqtt, { type MqttClient } from "mqtt";
 import mqttPacket from "mqtt-packet";
 import type { Packet } from "mqtt-packet";
 import * as assert from "uvu/assert";
 import { eventually } from "../support/eventually.ts";
 import { requireServer, startMosquitto, type TestServer } from "../support/servers.ts";
 import { suite } from "../support/suite.ts";
-import { type RecordingIngest, recordingIngest } from "./listen-fixture.ts";
-
-/* oxlint-disable no-underscore-dangle -- the name is mqtt's. */
-const seam = suite("broker: the seam in the mqtt package");
-
-seam("holds back acknowledgements in the version installed", () => assertAckSeam());
-
-seam("is noticed when it is gone", async () => {
-  const inside = MqttClient.prototype as unknown as { _sendPacket?: unknown; _acknowledge?: unknown };
-  const original = inside._sendPacket;
-  try {
-    delete inside._sendPacket;
-    assert.throws(
-      () =>
-        installAckSeam(
-          new MqttClient(() => null as never, { manualConnect: true }),
-          () => {},
-          () => {},
-        ),
-      /_sendPacket/,
-    );
-    await rejects(assertAckSeam(), "BROKER_SEAM");
-    // A version that acknowledges by a way of its own, past the method that is replaced.
-    inside._sendPacket = original;
-    const proto = MqttClient.prototype as unknown as {
-      handleMessage: unknown;
-      emit(name: string, ...args: unknown[]): boolean;
-    };
-    // oxlint-disable-next-line typescript/unbound-method -- it is called with its client below.
-    const emit = proto.emit;
-    proto.emit = function (this: MqttClient, name: string, ...args: unknown[]) {
-      const packet = args[0] as { cmd?: string; qos?: number; messageId?: number };
-      if (name === "packetreceive" && packet.cmd === "publish" && packet.qos === 1) {
-        mqttPacket.writeToStream({ cmd: "puback", messageId: packet.messageId! }, this.stream as never);
-      }
-      return emit.call(this, name, ...args);
-    };
-    try {
-      await rejects(assertAckSeam(), "BROKER_SEAM");
-    } finally {
-      proto.emit = emit;
-    }
-  } finally {
-    inside._sendPacket = original;
-  }
-});
+import { commit, type RecordingIngest, recordingIngest } from "./listen-fixture.ts";
 
 const options = suite("broker: options");
 
@@ -163,7 +117,7 @@ wire("wait for the commit, and leave in order of receipt", async () => {
   await turns();
   assert.equal(acks(0), []);
   assert.is(source!.status().unacknowledged, 3);
-  source!.committed();
+  commit(source!);
   await eventually(() => assert.equal(acks(0), ["puback 3", "pubrec 1", "puback 2"]));
   broker.send({ cmd: "pubrel", messageId: 1 });
   await eventually(() => assert.equal(acks(0).slice(3), ["pubcomp 1"]));
@@ -177,10 +131,10 @@ wire("of a lost connection are dropped", async () => {
   await eventually(() => assert.is(ingest.messages.length, 2));
   broker.cut();
   await eventually(() => assert.ok(broker.connections.length === 2 && source!.status().connected));
-  source!.committed();
+  commit(source!);
   broker.send(publish(2, "b", 2), publish(5, "e"));
   await eventually(() => assert.equal(payloads(), ["a", "b", "e"], "a QoS 2 message in flight is not taken again"));
-  source!.committed();
+  commit(source!);
   await eventually(() => assert.equal(acks(1), ["pubrec 2", "puback 5"]));
 });
 
@@ -201,12 +155,12 @@ wire("back-pressure stops at the message that caused it, and the commit lets it 
   await eventually(() => assert.equal(payloads(), ["a", "b"]));
   await turns();
   assert.equal(payloads(), ["a", "b"]);
-  source!.committed();
+  commit(source!);
   await eventually(() => assert.equal(payloads(), ["a", "b", "c", "d"]));
   await eventually(() => assert.equal(acks(0), ["puback 1", "puback 2"]));
-  source!.committed();
+  commit(source!);
   await eventually(() => assert.equal(payloads(), ["a", "b", "c", "d", "e"]));
-  source!.committed();
+  commit(source!);
   await eventually(() => assert.is(acks(0).length, 5));
 });
 
@@ -220,10 +174,10 @@ wire("what back-pressure held up when its connection was lost is left for the br
   broker.cut(1);
   await eventually(() => assert.is(broker.connections.length, 3));
   await eventually(() => assert.ok(source!.status().connected));
-  source!.committed();
+  commit(source!);
   await eventually(() => assert.equal(payloads(), ["a", "b"]));
   await turns();
-  source!.committed();
+  commit(source!);
   await turns();
   assert.equal(acks(0), ["puback 1", "puback 2"]);
   assert.equal(acks(2), [], "packet id 1 is another message's there");
@@ -237,7 +191,7 @@ wire("after stop() nothing more is taken, and what was taken is still acknowledg
   source!.stop();
   broker.send(publish(2, "b"));
   await turns();
-  source!.committed();
+  commit(source!);
   await source!.close();
   assert.equal(payloads(), ["a"]);
   await eventually(() => assert.equal(acks(0), ["puback 1"]));
@@ -325,7 +279,7 @@ if (requireServer("mosquitto")) {
             const before = await open(first, { url, protocolVersion, qos });
             await sendAll(0, 100, qos);
             await eventually(() => assert.is(first.messages.length, 100));
-            before.committed();
+            commit(before);
             await eventually(() => assert.is(path.count(qos === 1 ? "puback" : "pubcomp"), 100));
             await sendAll(100, 200, qos);
             await eventually(() => assert.is(first.messages.length, 200));
@@ -345,7 +299,7 @@ if (requireServer("mosquitto")) {
                 range(100, 200),
               ),
             );
-            after.committed();
+            commit(after);
             await sendAll(200, 210, qos);
             await eventually(() =>
               assert.equal(
@@ -365,7 +319,7 @@ if (requireServer("mosquitto")) {
     const into = recordingIngest();
     const opened = await open(into, { sharedGroup: "weir", connections: 3, protocolVersion: 5 });
     assert.is(opened.status().connections, 3);
-    const committing = setInterval(() => opened.committed(), 5);
+    const committing = setInterval(() => commit(opened), 5);
     try {
       await sendAll(0, 3000);
       await eventually(() => assert.is(into.messages.length, 3000));

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createDecoder } from "@weir/agent/decode/create-decoder";
 import type { DecodeSink, TopicMapping } from "@weir/agent/decode/decoder";
+import { newTopic } from "@weir/agent/decode/topic";
 import * as assert from "uvu/assert";
 import { dataSetPath, requireDataSets } from "../support/data-sets.ts";
 import { suite } from "../support/suite.ts";
@@ -24,7 +25,8 @@ function decode(payload: Uint8Array, format: TopicMapping["format"]): string[] {
     device: "",
     metric: "",
   } as const;
-  createDecoder([mapping])("d/m", payload, 1, sink);
+  const bytes = Buffer.from(payload);
+  createDecoder([mapping])(newTopic("d/m"), bytes, 0, bytes.length, 1, sink);
   return told;
 }
 

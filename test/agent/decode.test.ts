@@ -1,8 +1,8 @@
-import { createBoundedCache } from "@weir/agent/decode/bounded-cache";
 import { createDecoder } from "@weir/agent/decode/create-decoder";
-import type { DecodeSink, TopicMapping } from "@weir/agent/decode/decoder";
+import type { Decoder, DecodeSink, TopicMapping } from "@weir/agent/decode/decoder";
 import { parseDecimal } from "@weir/agent/decode/number-text";
 import { timeToMs } from "@weir/agent/decode/time";
+import { newTopic, type Topic } from "@weir/agent/decode/topic";
 import { VALUE_ABS_MAX } from "@weir/shared/model/reading";
 import * as fc from "fast-check";
 import * as assert from "uvu/assert";
@@ -43,11 +43,25 @@ function recorder(seriesMax = Infinity): DecodeSink & { readonly told: string[];
   };
 }
 
+/** Hands a decoder its messages one by one, with one Topic for each name. */
+function feeder(
+  decoder: Decoder,
+  sink: DecodeSink,
+): (name: string, payload: string | Uint8Array, atMs: number) => void {
+  const topics = new Map<string, Topic>();
+  return (name, payload, atMs) => {
+    const topic = topics.get(name) ?? newTopic(name);
+    topics.set(name, topic);
+    const bytes = Buffer.from(payload);
+    decoder(topic, bytes, 0, bytes.length, atMs, sink);
+  };
+}
+
 /** What one payload becomes. */
 function decode(payload: string | Uint8Array, options: { mapping?: TopicMapping; topic?: string } = {}): string[] {
   const sink = recorder();
-  const decoder = createDecoder([options.mapping ?? mapping()]);
-  decoder(options.topic ?? TOPIC, Buffer.from(payload), RECEIVED_AT_MS, sink);
+  const feed = feeder(createDecoder([options.mapping ?? mapping()]), sink);
+  feed(options.topic ?? TOPIC, payload, RECEIVED_AT_MS);
   return sink.told;
 }
 
@@ -103,9 +117,9 @@ numbers("refuses an empty payload, one too large, and a value out of range", () 
   assert.equal(decode("1e300"), ["!value_out_of_range"]);
   assert.equal(decode(String(VALUE_ABS_MAX)), [`north/pump/temp ${RECEIVED_AT_MS} ${VALUE_ABS_MAX}*`]);
   const sink = recorder();
-  const decoder = createDecoder([mapping()], { payloadBytesMax: 4 });
-  decoder(TOPIC, Buffer.from("1234"), RECEIVED_AT_MS, sink);
-  decoder(TOPIC, Buffer.from("12345"), RECEIVED_AT_MS, sink);
+  const feed = feeder(createDecoder([mapping()], { payloadBytesMax: 4 }), sink);
+  feed(TOPIC, "1234", RECEIVED_AT_MS);
+  feed(TOPIC, "12345", RECEIVED_AT_MS);
   assert.equal(sink.told, [`north/pump/temp ${RECEIVED_AT_MS} 1234*`, "!payload_too_large"]);
 });
 
@@ -306,13 +320,13 @@ const routes = suite("decode: topics");
 
 routes("takes the first mapping that matches", () => {
   const sink = recorder();
-  const decoder = createDecoder([
-    keyed({ template: "plant/{device}", metric: "a" }),
-    keyed({ template: "{device}/#" }),
-  ]);
-  decoder("plant/pump", Buffer.from("1"), 1, sink);
-  decoder("other/pump", Buffer.from("2"), 2, sink);
-  decoder("$SYS/uptime", Buffer.from("3"), 3, sink);
+  const feed = feeder(
+    createDecoder([keyed({ template: "plant/{device}", metric: "a" }), keyed({ template: "{device}/#" })]),
+    sink,
+  );
+  feed("plant/pump", "1", 1);
+  feed("other/pump", "2", 2);
+  feed("$SYS/uptime", "3", 3);
   assert.equal(sink.told, ["south/pump/a 1 1*", "south/other/value 2 2*", "!topic_unmapped"]);
 });
 
@@ -332,13 +346,13 @@ routes("wants a site and a device for every mapping", () => {
 
 routes("registers no series for readings it refuses, and says when the dictionary is full", () => {
   const sink = recorder(1);
-  const decoder = createDecoder([mapping()]);
-  decoder("sensors/a/b/c", Buffer.from("x"), 1, sink);
-  decoder("sensors/a/b/c", Buffer.from('{"ts":"x","value":1}'), 1, sink);
+  const feed = feeder(createDecoder([mapping()]), sink);
+  feed("sensors/a/b/c", "x", 1);
+  feed("sensors/a/b/c", '{"ts":"x","value":1}', 1);
   assert.equal(sink.names, []);
-  decoder("sensors/a/b/c", Buffer.from("1"), 1, sink);
-  decoder("sensors/a/b/d", Buffer.from("1"), 1, sink);
-  decoder("sensors/a/b/d", Buffer.from('{"values":{"k":1}}'), 1, sink);
+  feed("sensors/a/b/c", "1", 1);
+  feed("sensors/a/b/d", "1", 1);
+  feed("sensors/a/b/d", '{"values":{"k":1}}', 1);
   assert.equal(sink.told.slice(2), ["a/b/c 1 1*", "!series_limit", "!series_limit"]);
 });
 
@@ -346,30 +360,19 @@ routes("asks for the series of a topic once, also when other topics come between
   const sink = recorder();
   let asked = 0;
   const counting: DecodeSink = { ...sink, resolve: (...key) => (asked++, sink.resolve(...key)) };
-  const decoder = createDecoder([mapping()]);
+  const feed = feeder(createDecoder([mapping()]), counting);
   for (let round = 0; round < 5; round++) {
-    for (let device = 0; device < 100; device++) decoder(`sensors/a/${device}/c`, Buffer.from("1"), 1, counting);
-    decoder("sensors/a/b/c", Buffer.from('{"values":{"x":1,"y":2}}'), 1, counting);
+    for (let device = 0; device < 100; device++) feed(`sensors/a/${device}/c`, "1", 1);
+    feed("sensors/a/b/c", '{"values":{"x":1,"y":2}}', 1);
   }
   assert.is(asked, 102);
 });
 
-routes("forgets topics beyond its bound, least recently used first", () => {
-  const cache = createBoundedCache<number>(100);
-  for (let i = 0; i < 10_000; i++) {
-    cache.set(`passing/${i}`, i);
-    if (i === 0) cache.set("regular", -1);
-    assert.is(cache.get("regular"), -1);
-    assert.ok(cache.size <= 100);
-  }
-  assert.is(cache.get("passing/0"), undefined);
-  assert.is(cache.get("passing/9999"), 9999);
-});
-
-routes("decodes on when every message has a topic of its own", () => {
+routes("decodes on, to the same series, when every message comes with a new Topic", () => {
   const sink = recorder();
-  const decoder = createDecoder([mapping()], { topicsRememberedMax: 10 });
-  for (let i = 0; i < 1000; i++) decoder(`sensors/a/${i % 50}/c`, Buffer.from("1"), i, sink);
+  const decoder = createDecoder([mapping()]);
+  const payload = Buffer.from("1");
+  for (let i = 0; i < 1000; i++) decoder(newTopic(`sensors/a/${i % 50}/c`), payload, 0, 1, i, sink);
   assert.is(sink.told.length, 1000);
   assert.is(sink.names.length, 50);
   assert.is(sink.told[777], "a/27/c 777 1*");

@@ -1,32 +1,54 @@
 import { connect, type Socket } from "node:net";
-import type { Ingest, RejectReason } from "@weir/agent/sources/source";
+import type { Ingest, RejectReason, Source } from "@weir/agent/sources/source";
 import mqttPacket from "mqtt-packet";
 import type { Packet } from "mqtt-packet";
+import * as assert from "uvu/assert";
 import { eventually } from "../support/eventually.ts";
 
 /** What a source has handed on, in order. */
 export interface RecordingIngest extends Ingest {
   readonly messages: Array<{ readonly source: string; readonly topic: string; readonly payload: string }>;
+  readonly dropped: string[];
   readonly refused: Array<{ readonly reason: RejectReason; readonly topic: string; readonly head: Buffer }>;
   /** What the next accepts answer; true when it runs out. */
   readonly answers: boolean[];
+  /** Times that the clock was taken. */
+  readonly turns: number;
 }
 
 /** An ingest that keeps what it is given and says yes, unless told otherwise. */
 export function recordingIngest(): RecordingIngest {
   const messages: RecordingIngest["messages"] = [];
+  const dropped: string[] = [];
   const refused: RecordingIngest["refused"] = [];
   const answers: boolean[] = [];
+  let turns = 0;
   return {
     messages,
+    dropped,
     refused,
     answers,
-    accept(source, topic, payload) {
-      messages.push({ source, topic, payload: Buffer.from(payload).toString("latin1") });
-      return answers.shift() ?? true;
+    get turns() {
+      return turns;
     },
-    refuse: (_, reason, topic, head) => void refused.push({ reason, topic, head: Buffer.from(head) }),
+    open: (source) => ({
+      turn: () => void turns++,
+      accept(topic, bytes, start, end) {
+        assert.ok(turns > 0, "a message has a time");
+        messages.push({ source, topic: topic.name, payload: bytes.toString("latin1", start, end) });
+        return answers.shift() ?? true;
+      },
+      drop: (topic, bytes, start, end) => void dropped.push(`${topic.name} ${bytes.toString("latin1", start, end)}`),
+      refuse: (reason, topic, head) => void refused.push({ reason, topic, head: Buffer.from(head) }),
+    }),
   };
+}
+
+/** A group commit as a source sees it when nothing comes in meanwhile. */
+export function commit(source: Source): void {
+  source.seal();
+  source.committed();
+  source.readOn();
 }
 
 /** A client that speaks bytes: what no library would send can be sent with it. */

@@ -11,6 +11,7 @@ import { eventually } from "../support/eventually.ts";
 import { skipWith, suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
 import {
+  commit,
   connectPacket,
   publishPacket,
   rawClient,
@@ -78,7 +79,7 @@ for (const protocolVersion of [4, 5] as const) {
     await turns();
     assert.is(done, 0);
     assert.is(source.status().unacknowledged, 2);
-    source.committed();
+    commit(source);
     await sent;
     assert.is(done, 2);
     assert.is(source.status().unacknowledged, 0);
@@ -115,7 +116,7 @@ for (const protocolVersion of [4, 5] as const) {
   real(
     `MQTT ${protocolVersion}: thousands of messages from several clients come through, each client's in order`,
     async () => {
-      const committing = setInterval(() => source.committed(), 2);
+      const committing = setInterval(() => commit(source), 2);
       try {
         const devices = await Promise.all([0, 1, 2].map(() => client({ protocolVersion })));
         await Promise.all(
@@ -171,7 +172,7 @@ order("leave in order of receipt, in one write", async () => {
   const ids = [9, 5, 1, 2, 8, 10, 3];
   for (const id of ids) device.send(publishPacket("t", String(id), { qos: qos(id), id }));
   await took(ids.length);
-  source.committed();
+  commit(source);
   await device.received(1 + ids.length);
   assert.equal(
     acks(device.packets),
@@ -187,7 +188,7 @@ order("a repeated QoS 1 message is passed on again, a repeated QoS 2 message in 
   await took(3);
   await turns();
   assert.equal(payloads(), ["one", "one", "two"]);
-  source.committed();
+  commit(source);
   await device.received(4);
   assert.equal(acks(device.packets), ["puback 1", "puback 1", "pubrec 2"]);
   device.send(publishPacket("t", "two", { qos: 2, id: 2 }));
@@ -208,7 +209,7 @@ order("of a connection that has gone are dropped", async () => {
   device.socket.destroy();
   await eventually(() => assert.is(source.status().connections, 0));
   assert.is(source.status().unacknowledged, 0);
-  source.committed();
+  commit(source);
 });
 
 order("are still given after stop(), which takes nothing more", async () => {
@@ -218,7 +219,7 @@ order("are still given after stop(), which takes nothing more", async () => {
   source.stop();
   device.send(publishPacket("t", "b", { qos: 1, id: 2, version: 5 }));
   await turns();
-  source.committed();
+  commit(source);
   await source.close();
   await device.ended();
   assert.equal(payloads(), ["a"], "no message, and no will on account of our own end");
@@ -240,14 +241,14 @@ pressure("stops all connections at the message that caused it; after the commit 
   assert.equal(payloads(), ["one 1", "one 2"]);
   // The other connection gets its turn first: one that always fills the block must not starve it.
   ingest.answers.push(false, false, true);
-  source.committed();
+  commit(source);
   await took(3);
   assert.is(payloads()[2], "two 1");
-  source.committed();
+  commit(source);
   await took(4);
-  source.committed();
+  commit(source);
   await took(5);
-  source.committed();
+  commit(source);
   await eventually(() => assert.equal(acks(one.packets), ["puback 1", "puback 2", "puback 3", "puback 4"]));
 });
 
@@ -260,7 +261,7 @@ pressure("connections with messages in hand come round, whoever else has more", 
   );
   for (let count = 1; count <= 60; count++) {
     await took(count);
-    source.committed();
+    commit(source);
   }
   for (let d = 0; d < 3; d++) {
     const own = ingest.messages.filter(({ topic }) => topic === `device/${d}`).length;
@@ -276,7 +277,7 @@ pressure("a paused connection is not given up for silence", async () => {
   await took(1);
   await new Promise((resolve) => setTimeout(resolve, 2600));
   assert.not.ok(device.closed);
-  source.committed();
+  commit(source);
   await device.ended();
   assert.is(source.status().counters.timeouts, 1);
 });
@@ -338,11 +339,11 @@ pressure("MQTT 5: more unacknowledged messages than the receive maximum end the 
   for (const id of [1, 2]) send(id, 1);
   send(3, 2);
   await took(3);
-  source.committed();
+  commit(source);
   await device.received(4);
   for (const id of [4, 5]) send(id, 1);
   await took(5);
-  source.committed();
+  commit(source);
   await device.received(6);
   for (const id of [6, 7, 8]) send(id, 1);
   await device.ended();
@@ -410,7 +411,7 @@ hostile("a PUBLISH too large is passed over, refused and acknowledged; its conne
     ),
     ["payload_too_large big/one 4096 y", "payload_too_large big/one 4096 z"],
   );
-  source.committed();
+  commit(source);
   await device.received(3);
   assert.equal(acks(device.packets), ["puback 1", "puback 2"]);
   assert.not.ok(device.closed);
@@ -452,6 +453,7 @@ hostile("malformed frames end their connection only, and are counted with what t
     ["PINGREQ with a body", 4, [0xc0, 1, 0]],
     ["AUTH in 3.1.1", 4, [0xf0, 0]],
     ["unknown property", 5, [0x30, 6, 0, 1, 0x61, 2, 0x7e, 0]],
+    ["subscription identifier", 5, [0x30, 6, 0, 1, 0x61, 2, 0x0b, 1]],
     ["no topic and no alias", 5, [0x30, 3, 0, 0, 0]],
     ["unknown alias", 5, [0x30, 6, 0, 0, 3, 0x23, 0, 1]],
     ["alias 0", 5, [0x30, 7, 0, 1, 0x61, 3, 0x23, 0, 0]],
@@ -529,7 +531,7 @@ hostile("bad topics cost the message, not the connection", async () => {
     ingest.refused.map(({ reason }) => reason),
     topics.map(() => "topic_malformed"),
   );
-  source.committed();
+  commit(source);
   await device.received(1 + topics.length);
   assert.equal(
     acks(device.packets),
@@ -632,7 +634,7 @@ sessions("frames sent with CONNECT in one piece, cut anywhere, are the same mess
     device.send(stream.subarray(cut));
     await took(from + 3);
     assert.equal(payloads().slice(from), ["one", "two", "three"], `cut at ${cut}`);
-    source.committed();
+    commit(source);
     await device.received(3);
     device.socket.destroy();
   }

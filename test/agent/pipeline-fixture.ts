@@ -1,6 +1,8 @@
 import { createDecoder } from "@weir/agent/decode/create-decoder";
+import { newTopic } from "@weir/agent/decode/topic";
 import type { PipelineOptions } from "@weir/agent/pipeline/pipeline";
 import { Pipeline } from "@weir/agent/pipeline/pipeline";
+import type { IngestPort, Source } from "@weir/agent/sources/source";
 import type { CommitBatch } from "@weir/agent/store/store";
 import { Store } from "@weir/agent/store/store";
 import type { Alert } from "@weir/shared/model/alert";
@@ -12,8 +14,14 @@ import { newDataFile } from "./store-fixture.ts";
 /** The clock of these tests at their start: 2026-03-14 12:00 UTC. */
 export const NOW_MS: number = Date.UTC(2026, 2, 14, 12);
 
+/** Readings of a batch in these tests. */
+export const BATCH_READINGS_MAX = 8192;
+
 const OPTIONS: PipelineOptions = {
   commitIntervalMs: 3_600_000,
+  checkpointIntervalMs: 10_000,
+  batchReadingsMax: BATCH_READINGS_MAX,
+  shedAfterMs: 3_600_000,
   windowMs: 60_000,
   seriesMax: 100,
   aheadMaxMs: 60_000,
@@ -56,13 +64,16 @@ export class Line {
   nowMs: number = NOW_MS;
   readonly warnings: string[] = [];
   readonly alerts: Alert[] = [];
-  /** What happened in which order: "committed", "alerts". */
+  /** What happened in which order: "seal", "committed", "readOn", "shed", "alerts". */
   readonly events: string[] = [];
+  #ports = new Map<string, IngestPort>();
   /** Whether commits come by themselves, as they do in a program; otherwise they are the test's calls. */
   automatic = false;
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Called in committed(). */
   onCommitted: () => void = () => {};
+  /** Called in seal(). */
+  onSealed: () => void = () => {};
 
   constructor(options: Partial<PipelineOptions> = {}) {
     this.#options = { ...OPTIONS, ...options };
@@ -76,7 +87,16 @@ export class Line {
   }
 
   raw(topic: string, payload: string | Uint8Array, source = "mqtt"): boolean {
-    return this.pipeline.accept(source, topic, Buffer.from(payload));
+    const bytes = Buffer.from(payload);
+    return this.port(source).accept(newTopic(topic), bytes, 0, bytes.length);
+  }
+
+  /** The port of a source, its clock set to nowMs. */
+  port(source: string): IngestPort {
+    let port = this.#ports.get(source);
+    if (!port) this.#ports.set(source, (port = this.pipeline.intake.open(source)));
+    port.turn();
+    return port;
   }
 
   /** As a kill -9 and a start. */
@@ -112,12 +132,10 @@ export class Line {
   #start(): Pipeline {
     const mapping = { template: "t/{site}/{device}/{metric}", format: "auto", timeUnit: "ms" } as const;
     const decode = createDecoder([{ ...mapping, site: "", device: "", metric: "" }]);
-    return new Pipeline(this.store, decode, this.#options, {
+    this.#ports = new Map();
+    const pipeline = new Pipeline(this.store, decode, this.#options, {
       now: () => this.nowMs,
-      committed: () => {
-        this.events.push("committed");
-        this.onCommitted();
-      },
+      emitted: () => {},
       alerts: (alerts) => {
         this.events.push("alerts");
         this.alerts.push(...alerts);
@@ -130,6 +148,32 @@ export class Line {
       },
       warn: (message) => this.warnings.push(message),
     });
+    pipeline.serve([this.#source()]);
+    return pipeline;
+  }
+
+  /** A source that notes what it is told. */
+  #source(): Source {
+    const note = (event: string) => (): void => void this.events.push(event);
+    return {
+      name: "test",
+      start: () => Promise.resolve(),
+      seal: () => {
+        this.events.push("seal");
+        this.onSealed();
+      },
+      committed: () => {
+        this.events.push("committed");
+        this.onCommitted();
+      },
+      readOn: note("readOn"),
+      shed: note("shed"),
+      stop: () => {},
+      close: () => Promise.resolve(),
+      status: () => {
+        throw new Error("nobody asks");
+      },
+    };
   }
 }
 

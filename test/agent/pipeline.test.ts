@@ -1,10 +1,10 @@
 import * as assert from "uvu/assert";
 import { setTimeout as delay } from "node:timers/promises";
-import { BLOCK_READINGS_MAX } from "@weir/shared/model/reading";
+import { newTopic } from "@weir/agent/decode/topic";
 import { decodeWindows } from "@weir/shared/wire/partial-codec";
 import { eventually } from "../support/eventually.ts";
 import { suite } from "../support/suite.ts";
-import { Line, NOW_MS, version } from "./pipeline-fixture.ts";
+import { BATCH_READINGS_MAX, Line, NOW_MS, version } from "./pipeline-fixture.ts";
 
 const test = suite("pipeline");
 
@@ -19,7 +19,7 @@ function readings(): number {
 }
 
 function balance(): { received: number; accounted: number } {
-  const { received, stored, duplicates, rejected } = line.pipeline.ledger;
+  const { received, stored, duplicates, rejected } = line.pipeline.core.ledger;
   return { received, accounted: stored + duplicates + Object.values(rejected).reduce((sum, count) => sum + count, 0) };
 }
 
@@ -58,10 +58,10 @@ test("commits by itself after the interval, duplicates and refused messages too"
     const before = line.events.length;
     send();
     assert.is(line.events.length, before);
-    await eventually(() => assert.is(line.events.length, before + 1));
+    await eventually(() => assert.equal(line.events.slice(before), ["seal", "committed"]));
   }
-  line.pipeline.refuse("mqtt", "frame_malformed", "", Buffer.from("x"));
-  await eventually(() => assert.is(line.events.length, 4));
+  line.port("mqtt").refuse("frame_malformed", "", Buffer.from("x"));
+  await eventually(() => assert.is(line.events.length, 8));
   assert.is(line.stored().length, 1);
 });
 
@@ -70,18 +70,59 @@ test("holds sources back when the block is full, and commits it a turn later", a
   line.automatic = true;
   let readOn = true;
   let sent = 0;
-  while (readOn && sent < 2 * BLOCK_READINGS_MAX) readOn = line.send("m", NOW_MS - 100_000 + sent, sent++);
-  assert.is(sent, BLOCK_READINGS_MAX);
-  assert.equal(line.events, [], "committed() is never called from within accept");
-  await eventually(() => assert.equal(line.events, ["committed"]));
+  while (readOn && sent < 2 * BATCH_READINGS_MAX) readOn = line.send("m", NOW_MS - 100_000 + sent, sent++);
+  assert.is(sent, BATCH_READINGS_MAX);
+  assert.equal(line.events, [], "nothing is told from within accept");
+  await eventually(() => assert.equal(line.events, ["seal", "committed", "readOn"]));
   assert.is(line.stored().length, sent);
   assert.ok(line.send("m", NOW_MS, 0));
+});
+
+test("goes on filling a second batch while the first waits for the disk, and then holds sources back", async () => {
+  line = new Line();
+  line.automatic = true;
+  line.store.full = true;
+  let sent = 0;
+  const fill = async (): Promise<void> => {
+    while (line.send("m", NOW_MS - 100_000 + sent, sent++));
+    await delay(20);
+  };
+  await fill();
+  assert.equal(line.events, ["seal", "readOn"]);
+  await fill();
+  assert.equal(line.events, ["seal", "readOn"], "two batches are all that is held");
+  line.store.full = false;
+  await eventually(() => assert.is(line.stored().length, sent), { timeoutMs: 5000 });
+  assert.equal(line.events, ["seal", "readOn", "committed", "seal", "committed", "readOn"]);
+});
+
+test("has sources shed QoS 0 after a while without room, counts what they drop, and calls it off", async () => {
+  line = new Line({ batchReadingsMax: 256, shedAfterMs: 20 });
+  line.automatic = true;
+  line.store.full = true;
+  let sent = 0;
+  for (let batch = 0; batch < 2; batch++) {
+    while (line.send("m", NOW_MS - 100_000 + sent, sent++));
+    await delay(10);
+  }
+  await eventually(() => assert.is(line.events.at(-1), "shed"));
+  const two = Buffer.from(`[{"ts":${NOW_MS},"value":1},{"ts":${NOW_MS},"value":2}]`);
+  line.port("mqtt").drop(newTopic("t/s/d/new"), two, 0, two.length);
+  line.port("mqtt").drop(newTopic("elsewhere"), two, 0, two.length);
+  line.store.full = false;
+  await eventually(() => assert.ok(line.events.includes("readOn", line.events.indexOf("shed"))), { timeoutMs: 5000 });
+  line.pipeline.commit();
+  const { received, stored, dropped } = line.pipeline.core.ledger;
+  assert.equal({ received, stored, dropped }, { received: sent + 3, stored: sent, dropped: { overload: 3 } });
+  assert.ok(line.send("new", NOW_MS, 1), "a series first seen in a dropped message is taken later");
+  line.pipeline.commit();
+  assert.is(line.stored().length, sent + 1);
 });
 
 test("loses nothing of a message that takes the block past its size", async () => {
   line = new Line();
   line.automatic = true;
-  const half = BLOCK_READINGS_MAX / 2 + 100;
+  const half = BATCH_READINGS_MAX / 2 + 100;
   const many = (from: number): string =>
     JSON.stringify(Array.from({ length: half }, (_, i) => ({ ts: NOW_MS - from - i, value: i })));
   assert.ok(line.raw("t/s/d/m", many(0)));
@@ -107,9 +148,9 @@ test("balances its ledger over duplicates and every reason to refuse, before and
   line.raw("elsewhere", "1");
   line.raw("t/s//a", "1");
   line.raw("t/s/d/a", new Uint8Array(300_000).fill(49));
-  line.pipeline.refuse("mqtt", "frame_malformed", "", Buffer.from("x"));
+  line.port("mqtt").refuse("frame_malformed", "", Buffer.from("x"));
   line.pipeline.commit();
-  const { stored, duplicates, rejected } = line.pipeline.ledger;
+  const { stored, duplicates, rejected } = line.pipeline.core.ledger;
   assert.is(stored, 3);
   assert.is(duplicates, 1);
   assert.is(rejected["time_ahead"], 1);
@@ -150,7 +191,7 @@ test("bounds what a flood of bad messages writes between two checkpoints, and co
   assert.ok(line.store.deadLetters(1e6).length <= 600, String(line.store.deadLetters(1e6).length));
   line.pipeline.checkpoint();
   assert.is(line.store.deadLetters(1e6).length, 300);
-  assert.is(line.pipeline.ledger.rejected["number_malformed"], 12_000);
+  assert.is(line.pipeline.core.ledger.rejected["number_malformed"], 12_000);
   line.raw("t/s/d/a", "newest");
   line.pipeline.checkpoint();
   assert.is(Buffer.from(line.store.deadLetters(1)[0]!.head).toString(), "newest", "room again after the checkpoint");
@@ -206,15 +247,15 @@ test("names a series before its first partial, once, and counts it on after a ki
   line.pipeline.checkpoint();
   const kinds = line.frames("data").map((frame) => (frame.kind === "series" ? frame.series : frame.kind));
   assert.equal(kinds, [[[0, "s", "d", "b"]], [[1, "s", "d", "a"]], "partials"]);
-  assert.equal(line.pipeline.seriesNames(1), [[1, "s", "d", "a"]]);
+  assert.equal(line.pipeline.core.names[1], { site: "s", device: "d", metric: "a" });
 });
 
 test("a full dictionary refuses new series and goes on with the known ones", () => {
   line = new Line({ seriesMax: 2 });
   for (const metric of ["a", "b", "c", "d", "a"]) line.send(metric, NOW_MS + metric.charCodeAt(0), 1);
   line.pipeline.commit();
-  assert.is(line.pipeline.series, 2);
-  assert.is(line.pipeline.ledger.rejected["series_limit"], 2);
+  assert.is(line.pipeline.intake.series, 2);
+  assert.is(line.pipeline.core.ledger.rejected["series_limit"], 2);
   line.restart();
   assert.ok(line.send("b", NOW_MS, 5));
   line.pipeline.commit();
@@ -228,7 +269,7 @@ test("shows local subscribers an alert only when it is durable", () => {
   line.send("m", NOW_MS, 11);
   assert.equal(line.alerts, []);
   line.pipeline.commit();
-  assert.equal(line.events, ["committed", "alerts"]);
+  assert.equal(line.events, ["seal", "committed", "alerts"]);
   assert.equal(
     line.alerts.map(({ state, value, thresholdVersion }) => [state, value, thresholdVersion]),
     [["firing", 11, 1]],
@@ -260,11 +301,11 @@ test("takes a threshold version once, however often it is sent", () => {
   for (let i = 0; i < 3; i++) line.pipeline.addThresholds(version(1, 0, 10));
   line.restart();
   line.pipeline.addThresholds(version(1, 0, 99));
-  assert.equal(line.pipeline.thresholdVersions, [1]);
+  assert.equal(line.pipeline.core.thresholdVersions, [1]);
   assert.equal(line.store.thresholdVersions(1e9), [version(1, 0, 10)]);
 });
 
-test("a checkpoint writes only the pages of positions that changed", () => {
+test("a checkpoint writes only the pages in which something happened", () => {
   line = new Line({ seriesMax: 5000 });
   for (let i = 0; i < 3000; i++) line.send(`m${i}`, NOW_MS, 1);
   line.pipeline.checkpoint();
@@ -279,7 +320,7 @@ test("a checkpoint writes only the pages of positions that changed", () => {
   line.pipeline.checkpoint();
   line.send("m2500", NOW_MS - 1, 1);
   line.pipeline.checkpoint();
-  assert.equal(pages, [[], [2], []]);
+  assert.equal(pages, [[2], [2]]);
   assert.is(line.store.readCheckpoint().pages.length, 3);
 });
 
@@ -291,7 +332,7 @@ test("drops partials of a full outbox at the checkpoint, counts their readings a
     line.pipeline.checkpoint();
   }
   assert.ok(line.warnings.some((warning) => /Outbox is full/.test(warning)));
-  const lost = line.pipeline.ledger.dropped["outbox_full"]!;
+  const lost = line.pipeline.core.ledger.dropped["outbox_full"]!;
   assert.ok(lost > 0);
   assert.is(readings() + lost, 30);
   assert.is(new Set(line.alerts.map(({ id }) => id)).size, 30);

@@ -4,7 +4,7 @@ import mqtt from "mqtt";
 import * as assert from "uvu/assert";
 import { startAgent } from "../support/pipeline-processes.ts";
 import type { ProcessEnd } from "../support/processes.ts";
-import { runToEnd } from "../support/processes.ts";
+import { runToEnd, sourceFlags } from "../support/processes.ts";
 import { repositoryRoot } from "../support/repository.ts";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -14,7 +14,7 @@ const test = suite("weir-agent, the program");
 const MAIN = join(repositoryRoot, "agent", "src", "main.ts");
 
 function agent(...args: string[]): Promise<ProcessEnd & { stdout: string; stderr: string }> {
-  return runToEnd(process.execPath, ["--import", "tsx", "--conditions=source", MAIN, ...args]);
+  return runToEnd(process.execPath, [...sourceFlags, MAIN, ...args]);
 }
 
 test("reports every bad setting at once, each with its line, and exits 2", async () => {

@@ -18,8 +18,10 @@ export const EMPTY_BATCH: CommitBatch = {
   checkpoint: undefined,
 };
 
-/** A checkpoint without positions or episodes. */
-export const CHECKPOINT: CommitBatch["checkpoint"] = { pages: [], openEpisodes: [] };
+/** A checkpoint after which recovery folds nothing up to a log entry. */
+export function checkpointAt(recoverSeq: number): CommitBatch["checkpoint"] {
+  return { pages: [], recoverSeq };
+}
 
 /** Path of a data file that is not there yet, in a folder of its own. */
 export function newDataFile(): string {

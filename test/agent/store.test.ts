@@ -10,7 +10,7 @@ import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
 import {
   blockEntry,
-  CHECKPOINT,
+  checkpointAt,
   EMPTY_BATCH,
   frame,
   newDataFile,
@@ -74,11 +74,11 @@ test("writes a batch whole or not at all", () => {
     frames: [frame("data"), frame("alerts")],
     ledger: [{ source: "s", reason: "stored", count: 1, ticked: 0 }],
     deadLetters: [{ source: "s", topic: "t", reason: "json_shape", bytes: 1, head: new Uint8Array(1) }],
-    checkpoint: { pages: [{ page: 0, body: new Uint8Array(8) }], openEpisodes: [null as never] },
+    checkpoint: { pages: [{ page: 0, seq: 1, positions: new Uint8Array(8), episodes: [] }], recoverSeq: 1 },
   };
   assert.throws(() => store.commit({ ...broken, series }), /UNIQUE/);
   // The last thing written fails as well: everything before it is taken back.
-  const unwritable = { pages: [{ page: 0, body: null as never }], openEpisodes: [] };
+  const unwritable = { pages: [{ page: 0, seq: 1, positions: null as never, episodes: [] }], recoverSeq: 1 };
   assert.throws(() => store.commit({ ...broken, checkpoint: unwritable }), /NOT NULL/);
   for (const table of ["outbox", "ledger", "dead_letters", "state", "lanes"])
     assert.equal(ask(`SELECT count(*) FROM ${table}`), [0]);
@@ -107,13 +107,13 @@ test("counts log and lanes on after a restart and after everything was acknowled
 });
 
 test("counts the log on even when every entry has been trimmed", () => {
-  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1), blockEntry(2)], checkpoint: CHECKPOINT });
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1), blockEntry(2)], checkpoint: checkpointAt(2) });
   store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, entriesMax: 100 });
   assert.equal(ask("SELECT count(*) FROM log"), [0]);
   reopen();
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(3)] });
   assert.equal(ask("SELECT seq FROM log"), [3]);
-  assert.is(store.readCheckpoint().seq, 2);
+  assert.is(store.readCheckpoint().recoverSeq, 2);
 });
 
 test("counts on from what the aggregator has seen when the file is an older copy", () => {
@@ -164,7 +164,7 @@ test("drops thousands of partials in well under a second", () => {
 
 test("trims the log by bytes: the oldest first, never a threshold version", () => {
   const entries = [thresholdsEntry(1), ...Array.from({ length: 10 }, (_, i) => blockEntry(i)), thresholdsEntry(2)];
-  store.commit({ ...EMPTY_BATCH, entries, checkpoint: CHECKPOINT });
+  store.commit({ ...EMPTY_BATCH, entries, checkpoint: checkpointAt(12) });
   const blockBytes = blockEntry(1).body.length;
   const bytesMax = store.logBytes - 3 * blockBytes;
   assert.is(store.trimLog({ bytesMax, receivedBeforeMs: 0, entriesMax: 100 }), 3);
@@ -201,7 +201,7 @@ test("forgets the episodes that no log is left to judge anew, and knows from whe
   });
   const closedEpisodes = [episode(0, 300), episode(350, 950), episode(2000, 2100)] as never;
   const entries = [1000, 500, 3000].map((tsMs) => blockEntry(tsMs));
-  store.commit({ ...EMPTY_BATCH, entries, closedEpisodes, checkpoint: CHECKPOINT });
+  store.commit({ ...EMPTY_BATCH, entries, closedEpisodes, checkpoint: checkpointAt(3) });
   assert.is(store.trimLog({ bytesMax: blockEntry(3000).body.length, receivedBeforeMs: 0, entriesMax: 100 }), 2);
   assert.is(store.wholeFromMs, 1001);
   assert.equal(
@@ -215,7 +215,7 @@ test("forgets the episodes that no log is left to judge anew, and knows from whe
 test("trims the log by age of receipt, and no more entries at once than it is told", () => {
   for (const receivedMs of [1000, 2000, 3000])
     store.commit({ ...EMPTY_BATCH, receivedMs, entries: [blockEntry(9), blockEntry(9)] });
-  store.commit({ ...EMPTY_BATCH, checkpoint: CHECKPOINT });
+  store.commit({ ...EMPTY_BATCH, checkpoint: checkpointAt(6) });
   assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 3);
   assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 1);
   assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 0);
@@ -223,7 +223,7 @@ test("trims the log by age of receipt, and no more entries at once than it is to
 });
 
 test("never trims what recovery still has to fold", () => {
-  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)], checkpoint: CHECKPOINT });
+  store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)], checkpoint: checkpointAt(1) });
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2), blockEntry(3)] });
   assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 1e12, entriesMax: 100 }), 1);
   assert.equal(ask("SELECT seq FROM log"), [2, 3]);

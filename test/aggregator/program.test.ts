@@ -4,7 +4,7 @@ import mqtt from "mqtt";
 import * as assert from "uvu/assert";
 import { startAgent, startAggregator, waitForReadings } from "../support/pipeline-processes.ts";
 import type { ProcessEnd } from "../support/processes.ts";
-import { runToEnd } from "../support/processes.ts";
+import { runToEnd, sourceFlags } from "../support/processes.ts";
 import { repositoryRoot } from "../support/repository.ts";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -14,7 +14,7 @@ const test = suite("weir-aggregator, the program", { timeoutMs: 60_000 });
 const MAIN = join(repositoryRoot, "aggregator", "src", "main.ts");
 
 function run(...args: string[]): Promise<ProcessEnd & { stdout: string; stderr: string }> {
-  return runToEnd(process.execPath, ["--import", "tsx", "--conditions=source", MAIN, ...args]);
+  return runToEnd(process.execPath, [...sourceFlags, MAIN, ...args]);
 }
 
 test("never beyond loopback without a password and a token; bad zones and rules are named; exit 2", async () => {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createReplayClock } from "@weir/firmware-sim/replay";
 import * as assert from "uvu/assert";
 import { eventually } from "../support/eventually.ts";
-import { runToEnd } from "../support/processes.ts";
+import { runToEnd, sourceFlags } from "../support/processes.ts";
 import type { ProcessEnd } from "../support/processes.ts";
 import { repositoryRoot } from "../support/repository.ts";
 import { requireServer, startMosquitto } from "../support/servers.ts";
@@ -25,7 +25,7 @@ function csvFile(text: string): string {
 
 function replay(args: readonly string[]): Promise<ProcessEnd & { stdout: string; stderr: string }> {
   const main = join(repositoryRoot, "firmware-sim", "src", "main.ts");
-  return runToEnd(process.execPath, ["--import", "tsx", "--conditions=source", main, "replay", ...args]);
+  return runToEnd(process.execPath, [...sourceFlags, main, "replay", ...args]);
 }
 
 let openServer: TestServer | undefined;

@@ -7,7 +7,7 @@ import type { BandRule } from "@weir/shared/model/thresholds";
 import * as assert from "uvu/assert";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/ports.ts";
-import { runToEnd, startWeir } from "../support/processes.ts";
+import { runToEnd, startWeir, sourceFlags } from "../support/processes.ts";
 import type { ProcessEnd } from "../support/processes.ts";
 import { repositoryRoot } from "../support/repository.ts";
 import { requireServer, startMosquitto } from "../support/servers.ts";
@@ -36,7 +36,7 @@ function runSim(
   env: Record<string, string> = {},
 ): Promise<ProcessEnd & { stdout: string; stderr: string }> {
   const main = join(repositoryRoot, "firmware-sim", "src", "main.ts");
-  return runToEnd(process.execPath, ["--import", "tsx", "--conditions=source", main, ...args], { env });
+  return runToEnd(process.execPath, [...sourceFlags, main, ...args], { env });
 }
 
 async function summaryOf(args: readonly string[]): Promise<JsonSummary> {

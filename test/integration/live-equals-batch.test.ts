@@ -164,7 +164,7 @@ test("any order, duplicates, restarts, re-sent frames and late threshold version
       }
       assert.equal(plant.alerts(), batch.alerts());
       assert.equal(plant.replayedAlerts(), batch.alerts());
-      const { received, stored, duplicates } = plant.pipeline.ledger;
+      const { received, stored, duplicates } = plant.pipeline.core.ledger;
       assert.is(received, stored + duplicates);
       plant.close();
       batch.close();

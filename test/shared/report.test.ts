@@ -52,7 +52,7 @@ function reportOf(all: readonly JudgedReading[], timezone = "UTC"): MemoryReport
   const baseline = { p05: 1, p50: 2, p95: 3 };
   thresholds.add({ ...one, series: [{ ...SERIES[1]!, band: band({ intervalMs: 6 * HOUR_MS }), baseline }] });
   const report = new MemoryReport("gate-1", (series) => SERIES[series]!, thresholds, createCalendar(timezone));
-  report.applyWindows(windowsOf(all), false);
+  report.applyWindows(windowsOf(all));
   return report;
 }
 
@@ -231,7 +231,7 @@ test("late readings change the health of days asked for before", () => {
   const report = reportOf(readings(0, START_MS, 12, HOUR_MS));
   report.applyTick({ nowMs: START_MS + DAY_MS, ...NO_LOSSES });
   const before = report.knownHealth(DAY).get("hall/pump")!;
-  report.applyWindows(windowsOf(readings(0, START_MS + 12 * HOUR_MS, 12, HOUR_MS)), false);
+  report.applyWindows(windowsOf(readings(0, START_MS + 12 * HOUR_MS, 12, HOUR_MS)));
   assert.ok(report.knownHealth(DAY).get("hall/pump")! > before);
 });
 
@@ -243,7 +243,7 @@ test("is the same bytes for series and windows in any order, and of two agents",
   ];
   const forward = reportOf(all);
   const backward = reportOf([]);
-  backward.applyWindows(windowsOf(all).toReversed(), false);
+  backward.applyWindows(windowsOf(all).toReversed());
   assert.is(canonicalJson(dailyReport(backward, DAY, 1)), canonicalJson(dailyReport(forward, DAY, 1)));
 
   // The store may list series in any order, also where two agents have readings of one metric.
@@ -279,11 +279,4 @@ test("is the same bytes for series and windows in any order, and of two agents",
     report.lineage.sources.map(({ agent, readings: count }) => `${agent} ${count}`),
     ["gate-0 9", "gate-1 38", "gate-2 9"],
   );
-});
-
-test("windows that replace others do not count twice", () => {
-  const report = reportOf(readings(0, START_MS, 24, HOUR_MS));
-  report.applyWindows(windowsOf(readings(0, START_MS, 24, HOUR_MS, { judged: JUDGED_HIGH })), true);
-  const device = dailyReport(report, DAY, 1)?.devices[0];
-  assert.equal([device?.readings, device?.breaches], [24, 24]);
 });

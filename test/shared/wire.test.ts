@@ -31,6 +31,17 @@ function codeOf(body: () => unknown): string | undefined {
   return undefined;
 }
 
+/** Random numbers from 0 to 1 (Marsaglia 2003). */
+function xorshift(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
+
 const anyPartial: fc.Arbitrary<Partial> = fc
   .tuple(fc.constantFrom(100_000, 1.8e12, -300_000), fc.array(anyReading, { maxLength: 40 }), anyValues)
   .map(([fromMs, readings, values]) =>
@@ -136,6 +147,61 @@ test("windows come back as they were", () => {
   assert.equal(decodeWindows(new Uint8Array(0)), []);
 });
 
+test("sketches of every kind come back: coarse ones, crowded ones, with outliers, of millions of readings", () => {
+  const spread = partialOf(Array.from({ length: 700 }, (_, i) => ({ tsMs: i, value: 1.013 ** i })));
+  assert.ok(spread.sketch.shift > 8);
+  const crowded = partialOf(Array.from({ length: 700 }, (_, i) => ({ tsMs: i, value: (i % 5) / 1000 + 20 })));
+  const outlier = partialOf([-1e9, 20, 20.001, 20.002, 20.003, 1e280].map((value, i) => ({ tsMs: i, value })));
+  const many = {
+    ...crowded,
+    count: 0,
+    sketch: { ...crowded.sketch, counts: crowded.sketch.counts.map(() => 2 ** 40) },
+  };
+  many.count = many.sketch.counts.length * 2 ** 40;
+  for (const partial of [spread, crowded, outlier, many]) {
+    assert.equal(decodePartial(encodePartial(partial)), partial);
+  }
+  // The code of the gap to an outlier does not make those of the others long.
+  assert.ok(encodePartial(outlier).length < 80, `${encodePartial(outlier).length} bytes`);
+});
+
+test("a partial is the same bytes however its readings came together", () => {
+  fc.assert(
+    fc.property(fc.array(anyReading, { minLength: 2, maxLength: 40 }), fc.nat(), (readings, draw) => {
+      const ofOneSeries = readings.map((one) => ({ ...one, series: 0, tsMs: one.tsMs + 100_000 }));
+      const cut = 1 + (draw % (readings.length - 1));
+      const merged = mergeAll([ofOneSeries.slice(cut), ofOneSeries.slice(0, cut)].map(partialOf));
+      assert.equal(encodePartial(merged!), encodePartial(partialOf(ofOneSeries)));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("windows of noisy decimals take few bytes", () => {
+  const random = xorshift(7);
+  // Sums of twelve, less six: near a normal distribution.
+  const noise = (): number => Array.from({ length: 12 }, random).reduce((a, b) => a + b, -6);
+  for (const [readings, bytesMax] of [
+    [10, 34],
+    [30, 50],
+    [60, 66],
+  ] as const) {
+    const windows = Array.from({ length: 100 }, (_, series) => ({
+      series,
+      windowStartMs: 1_760_000_040_000,
+      partial: partialOf(
+        Array.from({ length: readings }, (__, i) => ({
+          tsMs: 1_760_000_040_000 + series * 7 + i * 1000,
+          value: Math.round((20 + 0.5 * noise()) * 1000) / 1000,
+          version: 4,
+        })),
+      ),
+    }));
+    const bytesEach = encodeWindows(windows).length / windows.length;
+    assert.ok(bytesEach < bytesMax, `${bytesEach} bytes for ${readings} readings`);
+  }
+});
+
 test("a partial cut short or followed by more is refused", () => {
   fc.assert(
     fc.property(anyPartial, fc.nat(), (partial, draw) => {
@@ -148,10 +214,11 @@ test("a partial cut short or followed by more is refused", () => {
         codeOf(() => decodePartial(Uint8Array.from([...bytes, draw % 256]))),
         "BAD_PARTIAL",
       );
-      assert.is(
-        codeOf(() => decodeWindows(Uint8Array.from([1, 2, ...bytes, 1]))),
-        "TRUNCATED",
-      );
+      const windows = encodeWindows([{ series: 1, windowStartMs: 0, partial }]);
+      for (const cut of [windows.subarray(0, 1 + (draw % (windows.length - 1))), Uint8Array.from([...windows, 1])]) {
+        const code = codeOf(() => decodeWindows(cut));
+        assert.ok(cut.length === 1 ? code === undefined : code === "TRUNCATED", `${cut.length} bytes: ${code}`);
+      }
     }),
     { numRuns: 200 },
   );
@@ -162,7 +229,7 @@ test("a partial of another format is refused with both versions named", () => {
   bytes[0] = 9;
   assert.throws(
     () => decodePartial(bytes),
-    (error: CodedError) => error.code === "BAD_PARTIAL" && /format 9.*reads 1/.test(error.message),
+    (error: CodedError) => error.code === "BAD_PARTIAL" && /format 9.*reads 2/.test(error.message),
   );
 });
 
@@ -194,7 +261,7 @@ test("any bytes at all are decoded or refused with a code, in no time", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       for (const decode of [decodePartial, decodeWindows]) {
-        const code = codeOf(() => decode(Uint8Array.from([1, ...bytes])));
+        const code = codeOf(() => decode(Uint8Array.from([2, ...bytes])));
         assert.ok(code === undefined || code === "TRUNCATED" || code === "BAD_PARTIAL");
       }
       for (const decode of [decodeFrame, decodeAgentMessage, decodeAggregatorMessage]) {
@@ -209,32 +276,27 @@ test("any bytes at all are decoded or refused with a code, in no time", () => {
 });
 
 /** A partial's bytes up to where a list begins, then a length that is a lie. */
-function lyingPartial(list: "sum" | "versions" | "buckets", length: number): Uint8Array {
+function lyingPartial(list: "readings" | "sum" | "versions" | "buckets" | "varints", length: number): Uint8Array {
   const writer = new ByteWriter();
-  const lie = (one: typeof list, honest: number): boolean => {
-    writer.varint(one === list ? length : honest);
-    return one === list;
-  };
-  writer.uint8(1);
-  for (const count of [1, 0]) writer.varint(count);
-  if (!lie("sum", 0)) {
-    for (const float of [1, 1]) writer.float64(float);
-    writer.zigzag(0);
-    writer.varint(0);
-    for (const float of [1, 1]) writer.float64(float);
-    for (const count of [0, 0, 0]) writer.varint(count);
-    if (!lie("versions", 0)) {
-      writer.uint8(8);
-      lie("buckets", 0);
-    }
+  // A partial of integers with threshold versions.
+  for (const byte of [2, 0x40]) writer.uint8(byte);
+  writer.varint(list === "readings" ? length : 1);
+  for (const value of [0, 0, 0, 0, 0, 0]) writer.varint(value);
+  writer.varint(list === "sum" ? length : 0);
+  if (list !== "sum") {
+    writer.varint(list === "versions" ? length : 0);
+    if (list === "readings") writer.uint8(0x00);
+    if (list === "buckets") writer.uint8(0x10);
+    if (list === "varints") writer.uint8(0x20);
+    if (list === "buckets" || list === "varints") writer.varint(length);
   }
   writer.bytes(new Uint8Array(64).fill(1));
   return writer.toBytes();
 }
 
 test("a length that is a lie allocates nothing", () => {
-  for (const list of ["sum", "versions", "buckets"] as const) {
-    for (const length of [65, 30_000_000, 2 ** 31, 2 ** 32, Number.MAX_SAFE_INTEGER]) {
+  for (const list of ["readings", "sum", "versions", "buckets", "varints"] as const) {
+    for (const length of [1025, 30_000_000, 2 ** 31, 2 ** 32, Number.MAX_SAFE_INTEGER]) {
       const before = process.memoryUsage();
       const code = codeOf(() => decodePartial(lyingPartial(list, length)));
       const after = process.memoryUsage();

@@ -5,7 +5,7 @@ import type { AlertView } from "@weir/shared/model/alert";
 import type { AgentView, DeviceView, ReportListing, ThresholdListing } from "@weir/aggregator/queries";
 import { eventually } from "./eventually.ts";
 import type { TestProcess } from "./processes.ts";
-import { runToEnd, startWeir } from "./processes.ts";
+import { runToEnd, startWeir, sourceFlags } from "./processes.ts";
 import { repositoryRoot } from "./repository.ts";
 import { tempFolder } from "./temp.ts";
 
@@ -96,7 +96,7 @@ export async function startAgent(
     again: () => startAgent(settings, toml, folder),
     async replay(day) {
       const main = join(repositoryRoot, "agent", "src", "main.ts");
-      const args = ["--import", "tsx", "--conditions=source", main, "replay", "--day", day, ...flags];
+      const args = [...sourceFlags, main, "replay", "--day", day, ...flags];
       const end = await runToEnd(process.execPath, args);
       if (end.code !== 0) throw new Error(`weir-agent replay ended with ${end.code}: ${end.stderr}`);
       return end.stdout;
@@ -107,7 +107,7 @@ export async function startAgent(
 /** Runs weir-sim to its end and returns its summary. Throws when it fails. */
 export async function runSim(args: readonly string[]): Promise<Record<string, number>> {
   const main = join(repositoryRoot, "firmware-sim", "src", "main.ts");
-  const end = await runToEnd(process.execPath, ["--import", "tsx", "--conditions=source", main, ...args, "--json"]);
+  const end = await runToEnd(process.execPath, [...sourceFlags, main, ...args, "--json"]);
   if (end.code !== 0) throw new Error(`weir-sim ended with ${end.code}: ${end.stderr}`);
   return JSON.parse(end.stdout) as Record<string, number>;
 }

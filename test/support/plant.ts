@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import { createDecoder } from "@weir/agent/decode/create-decoder";
+import { newTopic } from "@weir/agent/decode/topic";
 import { Pipeline } from "@weir/agent/pipeline/pipeline";
 import type { PipelineOptions } from "@weir/agent/pipeline/pipeline";
+import type { IngestPort } from "@weir/agent/sources/source";
 import { replayLog } from "@weir/agent/replay";
 import { Store } from "@weir/agent/store/store";
 import { AgentStore } from "@weir/aggregator/stores/agents";
@@ -52,6 +54,9 @@ export interface PlantOptions {
 
 const PIPELINE_DEFAULTS: PipelineOptions = {
   commitIntervalMs: 20,
+  checkpointIntervalMs: 10_000,
+  batchReadingsMax: 8192,
+  shedAfterMs: 2_000,
   windowMs: 60_000,
   seriesMax: 1000,
   aheadMaxMs: 60_000,
@@ -88,7 +93,7 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
     const decode = createDecoder([MAPPING]);
     const hooks = {
       now: () => plant.nowMs,
-      committed: () => {},
+      emitted: () => {},
       alerts: () => {},
       later: () => () => {},
       warn: (message: string) => {
@@ -103,12 +108,16 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
     nowMs: options.nowMs,
     store: undefined as unknown as Store,
     pipeline: undefined as unknown as Pipeline,
+    port: undefined as IngestPort | undefined,
     send(topic: string, tsMs: number, value: number): void {
-      plant.pipeline.accept("test", topic, Buffer.from(JSON.stringify({ ts: tsMs, value })));
+      const bytes = Buffer.from(JSON.stringify({ ts: tsMs, value }));
+      const port = (plant.port ??= plant.pipeline.intake.open("test"));
+      port.turn();
+      port.accept(newTopic(topic), bytes, 0, bytes.length);
     },
     restart(): void {
       plant.store.close();
-      Object.assign(plant, start());
+      Object.assign(plant, start(), { port: undefined });
     },
     ship({ lostAcks = false } = {}): void {
       for (const lane of LANES) {

@@ -41,6 +41,13 @@ export interface ProcessOptions {
 /** The programs of this repository by workspace. */
 export type WeirProgram = "agent" | "aggregator" | "firmware-sim";
 
+/** Flags of Node that run a program of this repository from its sources. */
+export const sourceFlags: readonly string[] = [
+  "--import",
+  join(repositoryRoot, "test", "support", "source-loader.mjs"),
+  "--conditions=source",
+];
+
 const OUTPUT_CHARS_MAX = 4 * 1024 * 1024;
 
 const running = new Set<ChildProcess>();
@@ -71,7 +78,7 @@ export function startWeir(
   const nodeArgs =
     from === "dist"
       ? [join(repositoryRoot, program, "dist", "main.js")]
-      : ["--import", "tsx", "--conditions=source", join(repositoryRoot, program, "src", "main.ts")];
+      : [...sourceFlags, join(repositoryRoot, program, "src", "main.ts")];
   return startProcess(process.execPath, [...nodeArgs, ...args], options);
 }
 

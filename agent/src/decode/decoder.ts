@@ -1,4 +1,5 @@
 import type { RejectReason } from "../sources/source.ts";
+import type { Topic } from "./topic.ts";
 
 /** What a decoder writes to. One sink serves all messages of an agent. */
 export interface DecodeSink {
@@ -24,5 +25,15 @@ export interface TopicMapping {
   readonly metric: string;
 }
 
-/** Decodes one message. receivedAtMs: stands in for a time the payload does not bring. payload: lent for the call. */
-export type Decoder = (topic: string, payload: Uint8Array, receivedAtMs: number, sink: DecodeSink) => void;
+/**
+ * Decodes one message, bytes[start, end). receivedAtMs: stands in for a time the payload does not bring. bytes: lent for
+ * the call.
+ */
+export type Decoder = (
+  topic: Topic,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  receivedAtMs: number,
+  sink: DecodeSink,
+) => void;

@@ -19,14 +19,21 @@ import { routeKeySeries, routeSeries, type TopicRoute } from "./topic-route.ts";
 
 /**
  * Decodes one JSON message. Readings are taken or refused one by one; where nothing of it has the shape of a reading
- * the message is refused once. buffer: lent for the call.
+ * the message is refused once. bytes: lent for the call.
  */
-export function decodeJson(route: TopicRoute, buffer: Buffer, receivedAtMs: number, sink: DecodeSink): void {
+export function decodeJson(
+  route: TopicRoute,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  receivedAtMs: number,
+  sink: DecodeSink,
+): void {
   let message: unknown;
   try {
-    const text = buffer.toString("utf8");
+    const text = bytes.toString("utf8", start, end);
     // toString replaces what is not UTF-8; two metrics must not become one by that.
-    if (text.includes("\ufffd") && !isUtf8(buffer)) return sink.reject("json_malformed");
+    if (text.includes("\ufffd") && !isUtf8(bytes.subarray(start, end))) return sink.reject("json_malformed");
     message = JSON.parse(text);
   } catch {
     return sink.reject("json_malformed");

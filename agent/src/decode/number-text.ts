@@ -1,3 +1,5 @@
+import { nearestDouble } from "./nearest-double.ts";
+
 /**
  * Plain decimal numbers, read from bytes.
  *
@@ -13,60 +15,74 @@ const PLUS = 0x2b;
 const MINUS = 0x2d;
 const POINT = 0x2e;
 const ZERO = 0x30;
+const LETTER_E = 0x65;
 
-/** Digits that a double holds exactly, whatever they are. */
-const EXACT_DIGITS_MAX = 15;
-/** 10^22 is the largest power of ten that a double holds exactly. */
-const POWERS_OF_TEN: Float64Array = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
+/** Digits that 32-bit arithmetic always holds. */
+const PART_DIGITS = 9;
+
+/** The number that was scanned last; a column of one, since a double that is returned or kept elsewhere costs an object. */
+export const scanned: Float64Array = new Float64Array(1);
 
 /**
  * The number that bytes[start, end) spell: NaN where they spell none, ±Infinity where they spell one that is not
- * finite (too large, nan, inf). Up to 15 digits and a power of ten up to 22 take the exact short cut of Clinger
- * (1990), without allocating; anything else goes through Number(), which rounds correctly too.
+ * finite (too large, nan, inf). Rounded to the nearest double, as Number() does.
  */
 export function parseDecimal(bytes: Uint8Array, start: number, end: number): number {
-  let at = start;
+  let first = start;
   let stop = end;
-  while (at < stop && isSpace(bytes[at]!)) at++;
-  while (stop > at && isSpace(bytes[stop - 1]!)) stop--;
-  const first = at;
+  while (first < stop && isSpace(bytes[first]!)) first++;
+  while (stop > first && isSpace(bytes[stop - 1]!)) stop--;
+  if (scanDecimal(bytes, first, stop) === stop) return scanned[0]!;
+  return isNotFiniteText(bytes, first, stop) ? Infinity : NaN;
+}
 
+/**
+ * Reads the number that begins at bytes[start] and goes on for as long as it can, at most to `end`, into scanned[0],
+ * rounded to the nearest double. Returns where it ends; -1 where there is none.
+ */
+export function scanDecimal(bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
   let negative = false;
-  if (at < stop && (bytes[at] === MINUS || bytes[at] === PLUS)) negative = bytes[at++] === MINUS;
+  if (at < end && (bytes[at] === MINUS || bytes[at] === PLUS)) negative = bytes[at++] === MINUS;
 
-  let mantissa = 0;
+  // The digits from the first that is not 0: nine, nine more, and the nineteenth.
+  let high = 0;
+  let low = 0;
+  let last = 0;
   let digits = 0;
-  let seen = 0;
-  let scale = 0;
-  for (; at < stop && isDigit(bytes[at]!); at++, seen++) {
-    mantissa = mantissa * 10 + (bytes[at]! - ZERO);
-    if (mantissa > 0) digits++;
-  }
-  if (at < stop && bytes[at] === POINT) {
-    at++;
-    for (; at < stop && isDigit(bytes[at]!); at++, seen++) {
-      mantissa = mantissa * 10 + (bytes[at]! - ZERO);
-      if (mantissa > 0) digits++;
-      scale--;
+  let point = -1;
+  const first = at;
+  for (; at < end; at++) {
+    const digit = bytes[at]! - ZERO;
+    if (digit >>> 0 > 9) {
+      if (bytes[at] !== POINT || point >= 0) break;
+      point = at;
+      continue;
     }
+    if (digits < PART_DIGITS) high = (Math.imul(high, 10) + digit) | 0;
+    else if (digits < 2 * PART_DIGITS) low = (Math.imul(low, 10) + digit) | 0;
+    else last = digit;
+    if (high > 0) digits++;
   }
-  if (seen === 0) return isNotFiniteText(bytes, first, stop) ? Infinity : NaN;
+  if (at - first === (point < 0 ? 0 : 1)) return -1;
+  let scale = point < 0 ? 0 : point + 1 - at;
 
-  if (at < stop && (bytes[at]! | 0x20) === 0x65) {
+  if (at < end && (bytes[at]! | 0x20) === LETTER_E) {
     at++;
     let down = false;
-    if (at < stop && (bytes[at] === MINUS || bytes[at] === PLUS)) down = bytes[at++] === MINUS;
+    if (at < end && (bytes[at] === MINUS || bytes[at] === PLUS)) down = bytes[at++] === MINUS;
     let exponent = 0;
     const from = at;
     // Capped: beyond this the number is 0 or not finite, and Number() says which.
-    for (; at < stop && isDigit(bytes[at]!); at++) exponent = Math.min(exponent * 10 + (bytes[at]! - ZERO), 1e6);
-    if (at === from) return NaN;
+    for (; at < end && isDigit(bytes[at]!); at++) exponent = Math.min(exponent * 10 + (bytes[at]! - ZERO), 1e6);
+    if (at === from) return -1;
     scale += down ? -exponent : exponent;
   }
-  if (at !== stop) return NaN;
-  if (digits > EXACT_DIGITS_MAX || scale > 22 || scale < -22) return Number(asciiText(bytes, first, stop));
-  const value = scale < 0 ? mantissa / POWERS_OF_TEN[-scale]! : mantissa * POWERS_OF_TEN[scale]!;
-  return negative ? -value : value;
+  const value = nearestDouble(high, low, last, digits, scale);
+  // Number() makes a string, so it is the last resort.
+  if (value !== value) scanned[0] = Number(asciiText(bytes, start, at));
+  else scanned[0] = negative ? -value : value;
+  return at;
 }
 
 /** True for the white space that may surround a number or a JSON text. */

@@ -115,7 +115,8 @@ function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
-function daysInMonth(year: number, month: number): number {
+/** Days of a month, 1 to 12, in the Gregorian calendar. */
+export function daysInMonth(year: number, month: number): number {
   if (month === 2) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;
   return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
 }

@@ -1,14 +1,10 @@
 import { CodedError } from "@weir/shared/errors";
 import { isSeriesNamePart, NAME_LENGTH_MAX } from "@weir/shared/model/reading";
 import type { RejectReason } from "../sources/source.ts";
-import { createBoundedCache } from "./bounded-cache.ts";
 import type { DecodeSink, TopicMapping } from "./decoder.ts";
+import { KeyTable } from "./key-table.ts";
 import { compileTopicTemplate, type TopicTemplate } from "./topic-template.ts";
 
-/** Topics whose way is remembered: somewhat over the series an agent may have, since a series often has its own. */
-export const TOPICS_REMEMBERED_MAX = 262_144;
-/** Characters of a topic that is remembered at most; longer ones are worked out each time. */
-export const TOPIC_REMEMBERED_LENGTH_MAX = 512;
 /** Keys of `values` remembered for one topic. */
 export const KEYS_REMEMBERED_MAX = 256;
 
@@ -26,12 +22,29 @@ export interface TopicRoute {
   readonly keyPrefix: string;
   /** Series of readings without a key; -1 until one has come. */
   series: number;
-  /** Series by key; null until one has come. */
-  seriesByKey: Map<string, number> | null;
+  /** True where a number between 1e11 and 1e14 is a time in ms. */
+  readonly wholeMs: boolean;
+  /** The keys of all topics of the decoder. */
+  readonly keyTable: KeyTable;
+  /** Series of readings with a key; null until one has come. */
+  keys: RouteKeys | null;
 }
 
-/** Routes topics; a reason in place of a route says why there is none. */
-export type TopicRouter = (topic: string) => TopicRoute | RejectReason;
+/**
+ * Keys of `values` that have come under one topic, in columns by place; place 0 is the beginning of an object. Each
+ * knows which came after it last time, so that a device which sends its keys in the same order finds them by one
+ * comparison each.
+ */
+export interface RouteKeys {
+  /** Numbers of the keys in the decoder's table. */
+  readonly numbers: number[];
+  readonly series: number[];
+  /** Place of the key that came next in the last message; 0: none has. */
+  readonly next: number[];
+}
+
+/** Works out the route of a topic by its name; a reason in place of a route says why there is none. */
+export type TopicRouter = (name: string) => TopicRoute | RejectReason;
 
 interface CompiledMapping {
   readonly mapping: TopicMapping;
@@ -42,16 +55,10 @@ interface CompiledMapping {
  * Makes a router: the first mapping that matches wins. Throws CodedError BAD_TEMPLATE for a template that is wrong, or
  * one that leaves the site or the device unnamed.
  */
-export function createTopicRouter(mappings: readonly TopicMapping[], topicsMax: number): TopicRouter {
+export function createTopicRouter(mappings: readonly TopicMapping[]): TopicRouter {
   const compiled = mappings.map(compileMapping);
-  const routes = createBoundedCache<TopicRoute | RejectReason>(topicsMax);
-  return (topic) => {
-    const known = routes.get(topic);
-    if (known !== undefined) return known;
-    const route = routeTopic(compiled, topic);
-    if (topic.length <= TOPIC_REMEMBERED_LENGTH_MAX) routes.set(topic, route);
-    return route;
-  };
+  const keyTable = new KeyTable();
+  return (name) => routeTopic(compiled, keyTable, name);
 }
 
 /** Series of a reading without a key, or why it has none. */
@@ -65,16 +72,32 @@ export function routeSeries(route: TopicRoute, sink: DecodeSink): number | Rejec
 
 /** Series of a reading under a key of `values`, or why it has none. */
 export function routeKeySeries(route: TopicRoute, key: string, sink: DecodeSink): number | RejectReason {
-  const known = route.seriesByKey?.get(key);
-  if (known !== undefined) return known;
+  if (route.keys !== null) {
+    const place = placeOfKey(route.keys, route.keyTable.numberOf(key));
+    if (place > 0) return route.keys.series[place]!;
+  }
   const metric = route.keyPrefix + key;
   if (key === "" || !isSeriesNamePart(metric)) return "name_invalid";
   const series = sink.resolve(route.site, route.device, metric);
   // Not remembered: the dictionary may have room again later.
   if (series < 0) return "series_limit";
-  route.seriesByKey ??= new Map();
-  if (route.seriesByKey.size < KEYS_REMEMBERED_MAX) route.seriesByKey.set(key, series);
+  rememberKey(route, key, series);
   return series;
+}
+
+/** The place of a key among those of a topic, by its number in the table; 0 where it has none. */
+export function placeOfKey(keys: RouteKeys, number: number): number {
+  return number < 0 ? 0 : Math.max(0, keys.numbers.indexOf(number, 1));
+}
+
+function rememberKey(route: TopicRoute, key: string, series: number): void {
+  const keys = (route.keys ??= { numbers: [-1], series: [-1], next: [0] });
+  if (keys.numbers.length > KEYS_REMEMBERED_MAX) return;
+  const number = route.keyTable.add(key);
+  if (number < 0) return;
+  keys.numbers.push(number);
+  keys.series.push(series);
+  keys.next.push(0);
 }
 
 function compileMapping(mapping: TopicMapping): CompiledMapping {
@@ -92,7 +115,11 @@ function compileMapping(mapping: TopicMapping): CompiledMapping {
   return { mapping, template };
 }
 
-function routeTopic(compiled: readonly CompiledMapping[], topic: string): TopicRoute | RejectReason {
+function routeTopic(
+  compiled: readonly CompiledMapping[],
+  keyTable: KeyTable,
+  topic: string,
+): TopicRoute | RejectReason {
   for (const { mapping, template } of compiled) {
     const parts = template.match(topic);
     if (!parts) continue;
@@ -102,7 +129,8 @@ function routeTopic(compiled: readonly CompiledMapping[], topic: string): TopicR
     const metric = hasMetric ? parts.metric : mapping.metric || METRIC_DEFAULT;
     if (!isSeriesNamePart(site) || !isSeriesNamePart(device) || !isSeriesNamePart(metric)) return "name_invalid";
     const keyPrefix = hasMetric ? `${metric}.` : "";
-    return { mapping, site, device, metric, keyPrefix, series: -1, seriesByKey: null };
+    const wholeMs = mapping.timeUnit === "auto" || mapping.timeUnit === "ms";
+    return { mapping, site, device, metric, keyPrefix, series: -1, wholeMs, keyTable, keys: null };
   }
   return "topic_unmapped";
 }

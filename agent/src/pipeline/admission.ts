@@ -2,7 +2,20 @@ import type { Block } from "@weir/shared/model/reading";
 import { grownRows, growFloat64 } from "@weir/shared/operators/columns";
 
 /** Newest readings of a series that are remembered: covers redelivery and small disorder without reading the log. */
-const RECENT = 8;
+const RECENT = 6;
+
+/**
+ * What is remembered of a series lies together, in two cache lines: a row of a Float64Array.
+ *
+ *   newest time | covered from | place in the ring | - | 6 times | 6 values
+ *
+ * Every stored reading of the series newer than `covered from` is in the ring.
+ */
+const ROW = 16;
+const COVERED = 1;
+const NEXT = 2;
+const TIMES = 4;
+const VALUES: number = TIMES + RECENT;
 
 /** Finds stored readings of a stretch of event time: the log. */
 export interface StoredReadings {
@@ -19,11 +32,7 @@ export interface StoredReadings {
 export class Admission {
   readonly #stored: StoredReadings;
   #rows = 0;
-  #newestMs = new Float64Array(0);
-  /** Every stored reading of the series newer than this is among the recent ones. */
-  #coveredFromMs = new Float64Array(0);
-  #recentTsMs = new Float64Array(0);
-  #recentValue = new Float64Array(0);
+  #table = new Float64Array(0);
   /** Looked up in the log since the start: for metrics. */
   lookups = 0;
 
@@ -34,8 +43,8 @@ export class Admission {
   /** Sets the newest stored time of a series, at a start. */
   restore(series: number, newestMs: number): void {
     if (series >= this.#rows) this.#grow(series);
-    this.#newestMs[series] = newestMs;
-    this.#coveredFromMs[series] = newestMs;
+    this.#table[series * ROW] = newestMs;
+    this.#table[series * ROW + COVERED] = newestMs;
   }
 
   /**
@@ -50,15 +59,17 @@ export class Admission {
       const tsMs = block.tsMs[i]!;
       const value = block.value[i]!;
       if (series >= this.#rows) this.#grow(series);
+      const table = this.#table;
+      const row = series * ROW;
       keep[i] = 1;
-      if (tsMs > this.#newestMs[series]!) {
-        this.#newestMs[series] = tsMs;
-        this.#remember(series, tsMs, value);
-      } else if (tsMs > this.#coveredFromMs[series]!) {
-        if (this.#isRecent(series, tsMs, value)) {
+      if (tsMs > table[row]!) {
+        table[row] = tsMs;
+        remember(table, row, tsMs, value);
+      } else if (tsMs > table[row + COVERED]!) {
+        if (isRecent(table, row, tsMs, value)) {
           keep[i] = 0;
           duplicates++;
-        } else this.#remember(series, tsMs, value);
+        } else remember(table, row, tsMs, value);
       } else late.push(i);
     }
     return late.length === 0 ? duplicates : duplicates + this.#admitLate(block, late, keep);
@@ -98,36 +109,31 @@ export class Admission {
     return duplicates;
   }
 
-  #isRecent(series: number, tsMs: number, value: number): boolean {
-    for (let i = series * RECENT; i < series * RECENT + RECENT; i++) {
-      if (this.#recentTsMs[i] === tsMs && this.#recentValue[i] === value) return true;
-    }
-    return false;
-  }
-
-  /** Takes the place of the oldest recent reading, of which the log alone then knows. */
-  #remember(series: number, tsMs: number, value: number): void {
-    const base = series * RECENT;
-    let oldest = base;
-    for (let i = base + 1; i < base + RECENT; i++) {
-      if (this.#recentTsMs[i]! < this.#recentTsMs[oldest]!) oldest = i;
-    }
-    // The oldest of all goes, be it the new one.
-    const evictedMs = Math.min(this.#recentTsMs[oldest]!, tsMs);
-    if (evictedMs > this.#coveredFromMs[series]!) this.#coveredFromMs[series] = evictedMs;
-    if (this.#recentTsMs[oldest]! > tsMs) return;
-    this.#recentTsMs[oldest] = tsMs;
-    this.#recentValue[oldest] = value;
-  }
-
   #grow(series: number): void {
     const rows = grownRows(this.#rows, series);
-    this.#newestMs = growFloat64(this.#newestMs, rows, -Infinity);
-    this.#coveredFromMs = growFloat64(this.#coveredFromMs, rows, -Infinity);
-    this.#recentTsMs = growFloat64(this.#recentTsMs, rows * RECENT, -Infinity);
-    this.#recentValue = growFloat64(this.#recentValue, rows * RECENT, NaN);
+    const known = this.#rows * ROW;
+    this.#table = growFloat64(this.#table, rows * ROW, -Infinity);
+    for (let row = known; row < rows * ROW; row += ROW) this.#table[row + NEXT] = 0;
     this.#rows = rows;
   }
+}
+
+function isRecent(table: Float64Array, row: number, tsMs: number, value: number): boolean {
+  for (let i = row; i < row + RECENT; i++) {
+    if (table[i + TIMES] === tsMs && table[i + VALUES] === value) return true;
+  }
+  return false;
+}
+
+/** Takes the place of the recent reading remembered longest, of which the log alone then knows. */
+function remember(table: Float64Array, row: number, tsMs: number, value: number): void {
+  const next = table[row + NEXT]!;
+  table[row + NEXT] = next + 1 === RECENT ? 0 : next + 1;
+  const at = row + TIMES + next;
+  const evictedMs = table[at]!;
+  if (evictedMs > table[row + COVERED]!) table[row + COVERED] = evictedMs;
+  table[at] = tsMs;
+  table[at + RECENT] = value;
 }
 
 function identity(block: Block, i: number): string {

@@ -10,7 +10,14 @@ export interface CommitClock {
 const COMMIT_REST = 3;
 
 /** Wait before a write that the disk refused is tried again, ms. */
-const RETRY_MS = 1000;
+export const RETRY_MS = 1000;
+
+/** Calls work after waitMs by the clock's own timer or Node's; the function returned calls it off. */
+export function laterBy(clock: CommitClock, work: () => void, waitMs: number): () => void {
+  if (clock.later) return clock.later(work, waitMs);
+  const timer = setTimeout(work, waitMs);
+  return () => clearTimeout(timer);
+}
 
 /** Calls the group commit when it is due; at most one call waits. */
 export class CommitTimer {
@@ -50,12 +57,6 @@ export class CommitTimer {
     this.#cancel = () => clearImmediate(immediate);
   }
 
-  /** A second attempt after a rest. */
-  retry(): void {
-    this.cancel();
-    this.#cancel = this.#later(RETRY_MS);
-  }
-
   cancel(): void {
     this.#cancel?.();
     this.#cancel = undefined;
@@ -68,8 +69,6 @@ export class CommitTimer {
   }
 
   #later(waitMs: number): () => void {
-    if (this.#clock.later) return this.#clock.later(this.#commit, waitMs);
-    const timer = setTimeout(this.#commit, waitMs);
-    return () => clearTimeout(timer);
+    return laterBy(this.#clock, this.#commit, waitMs);
   }
 }

@@ -1,29 +1,21 @@
 import type { SeriesKey } from "@weir/shared/model/reading";
 import { isSeriesNamePart } from "@weir/shared/model/reading";
+import type { NewSeries } from "./batch.ts";
 
-/** A series that was registered since the last commit. */
-export type NewSeries = SeriesKey & { readonly index: number };
-
-/** The data dictionary: names of series to dense indexes and back. Grows, never shrinks; bounded by seriesMax. */
-export class Dictionary {
+/** The intake's side of the data dictionary: names of series to dense indexes. Grows, never shrinks; bounded by seriesMax. */
+export class SeriesIndex {
   readonly #seriesMax: number;
-  readonly #keys: SeriesKey[] = [];
   readonly #indexOf = new Map<string, number>();
   #fresh: NewSeries[] = [];
 
-  /** known: what the data file holds, by ascending index without gaps. */
-  constructor(seriesMax: number, known: readonly NewSeries[]) {
+  /** known: the names of the series in the data file, by index. */
+  constructor(seriesMax: number, known: readonly SeriesKey[]) {
     this.#seriesMax = seriesMax;
-    for (const { site, device, metric } of known) this.#add({ site, device, metric });
+    for (const { site, device, metric } of known) this.#add(site, device, metric);
   }
 
   get size(): number {
-    return this.#keys.length;
-  }
-
-  /** The names of an index that resolve gave. */
-  keyOf(series: number): SeriesKey {
-    return this.#keys[series]!;
+    return this.#indexOf.size;
   }
 
   /** The index of a series, new or known; -1 when a name is not one, -2 when the dictionary is full. */
@@ -31,10 +23,9 @@ export class Dictionary {
     const index = this.#indexOf.get(`${site}/${device}/${metric}`);
     if (index !== undefined) return index;
     if (!isSeriesNamePart(site) || !isSeriesNamePart(device) || !isSeriesNamePart(metric)) return -1;
-    if (this.#keys.length >= this.#seriesMax) return -2;
-    const key = { site, device, metric };
-    const added = this.#add(key);
-    this.#fresh.push({ ...key, index: added });
+    if (this.#indexOf.size >= this.#seriesMax) return -2;
+    const added = this.#add(site, device, metric);
+    this.#fresh.push({ site, device, metric, index: added });
     return added;
   }
 
@@ -45,9 +36,51 @@ export class Dictionary {
     return fresh;
   }
 
-  #add(key: SeriesKey): number {
-    const index = this.#keys.push(key) - 1;
-    this.#indexOf.set(`${key.site}/${key.device}/${key.metric}`, index);
+  #add(site: string, device: string, metric: string): number {
+    const index = this.#indexOf.size;
+    this.#indexOf.set(`${site}/${device}/${metric}`, index);
     return index;
+  }
+}
+
+/** Different names of sites and metrics that are held once, at most: beyond, each series has its own copy. */
+const SHARED_NAMES_MAX = 4096;
+
+/** The core's side: the names of an index. Names that series share are held once. */
+export class SeriesNames {
+  readonly #keys: SeriesKey[] = [];
+  readonly #shared = new Map<string, string>();
+  #lastDevice = "";
+
+  /** known: the series of the data file, by index. */
+  constructor(known: readonly SeriesKey[]) {
+    for (const key of known) this.add(key);
+  }
+
+  get size(): number {
+    return this.#keys.length;
+  }
+
+  /** The names of an index that add() has been given; the first has index 0. */
+  keyOf(series: number): SeriesKey {
+    return this.#keys[series]!;
+  }
+
+  /** All names by index: a view. */
+  all(): readonly SeriesKey[] {
+    return this.#keys;
+  }
+
+  add({ site, device, metric }: SeriesKey): void {
+    // Series of one device mostly come one after another.
+    if (device !== this.#lastDevice) this.#lastDevice = device;
+    this.#keys.push({ site: this.#share(site), device: this.#lastDevice, metric: this.#share(metric) });
+  }
+
+  #share(name: string): string {
+    const known = this.#shared.get(name);
+    if (known !== undefined) return known;
+    if (this.#shared.size < SHARED_NAMES_MAX) this.#shared.set(name, name);
+    return name;
   }
 }

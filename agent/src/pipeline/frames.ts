@@ -4,7 +4,7 @@ import type { TickFrame } from "@weir/shared/wire/messages";
 import { encodeFrame } from "@weir/shared/wire/messages";
 import { encodeWindows } from "@weir/shared/wire/partial-codec";
 import type { OutboxRow } from "../store/store.ts";
-import type { NewSeries } from "./dictionary.ts";
+import type { NewSeries } from "./batch.ts";
 
 /** Partials, alerts or names in one frame, at most: a frame stays well under the uplink's window. */
 const FRAME_ITEMS_MAX = 500;

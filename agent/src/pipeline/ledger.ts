@@ -6,7 +6,7 @@ import type { LedgerRow } from "../store/store.ts";
  *
  * received = stored + duplicate + Σ rejected.* + Σ dropped.*, in readings, where a message of which nothing could be
  * read counts as one. Reasons of what is lost after it was stored (dropped from the outbox) are `lost.*` and stand
- * outside that sum. Sources are numbered, so that a reading can carry its own in a byte.
+ * outside that sum.
  */
 export type LedgerReason =
   | "received"
@@ -16,9 +16,6 @@ export type LedgerReason =
   | `dropped.${string}`
   | `lost.${string}`;
 
-/** Source names, at most: what a byte can tell apart. */
-const SOURCES_MAX = 256;
-
 interface Count {
   count: number;
   ticked: number;
@@ -27,7 +24,6 @@ interface Count {
 
 /** Counts in memory; what changed goes into the next commit. */
 export class Ledger {
-  readonly #sources: string[] = [];
   readonly #counts = new Map<string, Map<LedgerReason, Count>>();
 
   /** rows: what the data file holds. */
@@ -37,17 +33,9 @@ export class Ledger {
     }
   }
 
-  /** The number of a source, for add(). */
-  sourceNumber(name: string): number {
-    const known = this.#sources.indexOf(name);
-    if (known >= 0) return known;
-    if (this.#sources.length === SOURCES_MAX) return SOURCES_MAX - 1;
-    return this.#sources.push(name) - 1;
-  }
-
-  add(source: number, reason: LedgerReason, count: number): void {
+  add(source: string, reason: LedgerReason, count: number): void {
     if (count === 0) return;
-    const entry = this.#entry(this.#sources[source]!, reason);
+    const entry = this.#entry(source, reason);
     entry.count += count;
     entry.dirty = true;
   }

@@ -25,7 +25,7 @@ export function trimStore(
 ): void {
   const dropped = store.trimOutbox(bounds.outboxBytesMax);
   if (dropped.frames > 0) {
-    ledger.add(ledger.sourceNumber("uplink"), "lost.outbox_full", dropped.readings);
+    ledger.add("uplink", "lost.outbox_full", dropped.readings);
     warn(
       `Outbox is full: ${bounds.outboxBytesMax} bytes at most; dropped the ${dropped.frames} oldest partial frames, ` +
         "no alerts. Check the uplink or raise outbox.bytes_max.",

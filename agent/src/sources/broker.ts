@@ -1,7 +1,8 @@
 import { CodedError, errorMessage } from "@weir/shared/errors";
-import type { IClientOptions } from "mqtt";
-import { BrokerConnection, type BrokerHub } from "./broker-connection.ts";
-import { assertAckSeam } from "./broker-seam.ts";
+import { type BrokerAddress, parseBrokerAddress } from "./broker-address.ts";
+import { BrokerConnection, type BrokerConnectionOptions, type BrokerHub } from "./broker-connection.ts";
+import { Intake } from "./intake.ts";
+import { PUBLISH_OVERHEAD_BYTES } from "./mqtt-publish.ts";
 import type { Ingest, Source, SourceStatus } from "./source.ts";
 import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
 
@@ -9,8 +10,12 @@ import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
 export const RECONNECT_FIRST_MS = 500;
 /** Longest wait before connecting again, ms. */
 export const RECONNECT_MS_MAX = 30_000;
-/** Largest packet that an MQTT 5 broker may send, bytes: what mqtt holds of a packet that is not complete. */
-const PACKET_BYTES_MAX: number = 16 * 1024 * 1024;
+/** Largest packet that MQTT has, bytes. */
+const PACKET_BYTES_MAX: number = 256 * 1024 * 1024 + 4;
+/** Bytes in hand of all connections together. */
+const PARTIAL_BYTES_MAX: number = 64 * 1024 * 1024;
+/** Bytes written and not yet read by the broker; beyond, it is not read from. */
+const WRITE_BYTES_MAX: number = 1024 * 1024;
 const KEEP_ALIVE_S = 30;
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -32,6 +37,8 @@ export interface BrokerOptions {
   readonly sessionExpiryS?: number;
   /** Messages in flight, at most (MQTT 5; with 3.1.1 the broker decides). Default 65,535. */
   readonly receiveMaximum?: number;
+  /** A message with a longer payload is passed over, refused and acknowledged. Default 256 KiB. */
+  readonly payloadBytesMax?: number;
   /** Name of a shared subscription; absent or "": not shared. */
   readonly sharedGroup?: string;
   /** Connections, each with a session of its own; more than one needs sharedGroup. Default 1. */
@@ -44,9 +51,8 @@ export interface BrokerOptions {
 
 /**
  * Makes a source that subscribes at a broker with a persistent session. A message is acknowledged after the commit that
- * holds it; one that was not, for whatever reason, the broker sends again. start() throws CodedError BROKER_OPTIONS,
- * TLS_FILES, and BROKER_SEAM where the mqtt package cannot be kept from acknowledging early; it does not wait for the
- * broker.
+ * holds it; one that was not, for whatever reason, the broker sends again. start() throws CodedError BROKER_OPTIONS and
+ * TLS_FILES; it does not wait for the broker.
  */
 export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Source {
   const name = options.name ?? "broker";
@@ -56,32 +62,28 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
     name,
     async start() {
       const count = options.connections ?? 1;
-      checkOptions(options, count);
-      await assertAckSeam();
+      const address = checkOptions(options, count);
       const prefix = options.sharedGroup ? `$share/${options.sharedGroup}/` : "";
       const filters = options.topics.map((topic) => prefix + topic);
-      const { url, qos } = options;
-      const template = clientOptions(options);
+      const tls = readTlsFiles(`Broker ${options.url}`, options.tls ?? {});
+      const template = clientOptions(options, address);
       connections = Array.from({ length: count }, (_, index) => {
         const own = { ...template, clientId: `${options.clientId}-${index + 1}` };
-        return new BrokerConnection(hub, { url, qos, filters, clientOptions: own });
+        return new BrokerConnection(hub, { address, tls, qos: options.qos, filters, clientOptions: own });
       });
       for (const connection of connections) connection.start();
     },
-    committed() {
-      hub.committedCount = hub.acceptedCount;
-      for (const connection of connections) connection.flush();
-      if (hub.stopped) return;
-      hub.paused = false;
-      for (const connection of connections) connection.resume();
+    seal: () => hub.intake.seal(),
+    committed: () => hub.intake.committed(),
+    readOn() {
+      if (hub.intake.readOn()) for (const connection of connections) connection.resume();
     },
-    stop() {
-      hub.stopped = true;
-      hub.paused = true;
+    shed() {
+      if (hub.intake.shed()) for (const connection of connections) connection.resume();
     },
+    stop: () => hub.intake.stop(),
     async close() {
-      hub.stopped = true;
-      hub.paused = true;
+      hub.intake.stop();
       await Promise.all(connections.map((connection) => connection.close()));
       connections = [];
     },
@@ -91,9 +93,10 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
         name,
         connected: ready > 0 && ready === connections.length,
         connections: ready,
-        messages: hub.acceptedCount,
-        bytes: hub.bytes,
-        unacknowledged: connections.reduce((sum, connection) => sum + connection.unacknowledged, 0),
+        messages: hub.intake.messages,
+        bytes: hub.counters.bytes,
+        reads: hub.counters.reads,
+        unacknowledged: hub.intake.unacknowledged,
         lastError: hub.lastError,
       };
     },
@@ -102,30 +105,27 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
 
 /** What the connections share; see BrokerHub. */
 class Hub implements BrokerHub {
-  readonly #ingest: Ingest;
-  readonly #name: string;
   readonly #random: () => number;
   readonly #reconnectFirstMs: number;
-  paused = false;
-  stopped = false;
-  acceptedCount = 0;
-  committedCount = 0;
-  bytes = 0;
+  readonly intake: Intake;
+  readonly limits: BrokerHub["limits"];
+  readonly partialBudget: BrokerHub["partialBudget"] = { bytes: 0, bytesMax: PARTIAL_BYTES_MAX };
+  readonly counters: BrokerHub["counters"] = { bytes: 0, reads: 0 };
   lastError: string | null = null;
 
   constructor(ingest: Ingest, name: string, options: BrokerOptions) {
-    this.#ingest = ingest;
-    this.#name = name;
+    this.intake = new Intake(ingest, name);
     this.#random = options.random ?? Math.random;
     this.#reconnectFirstMs = options.reconnectFirstMs ?? RECONNECT_FIRST_MS;
-  }
-
-  accept(topic: string, payload: Uint8Array): boolean {
-    this.acceptedCount++;
-    this.bytes += topic.length + payload.length;
-    const readOn = this.#ingest.accept(this.#name, topic, payload);
-    if (!readOn) this.paused = true;
-    return readOn;
+    this.limits = {
+      frameBytesMax: (options.payloadBytesMax ?? 256 * 1024) + PUBLISH_OVERHEAD_BYTES,
+      skipBytesMax: PACKET_BYTES_MAX,
+      writeBytesMax: WRITE_BYTES_MAX,
+      // Not looked at: there are no more packet ids than that, and what waits has a bound of its own.
+      receiveMaximum: Infinity,
+      topicAliasMax: 0,
+      isFromServer: true,
+    };
   }
 
   noteError(error: unknown): void {
@@ -140,10 +140,10 @@ class Hub implements BrokerHub {
   }
 }
 
-function checkOptions(options: BrokerOptions, connections: number): void {
+function checkOptions(options: BrokerOptions, connections: number): BrokerAddress {
   const bad = (problem: string): CodedError => new CodedError("BROKER_OPTIONS", `Broker ${options.url}: ${problem}.`);
-  if (!/^(mqtts?|tcp|ssl|tls):\/\/[^/]+/.test(options.url))
-    throw bad("write the address as mqtt://host:port or mqtts://host:port");
+  // Somebody who has given a certificate does not mean to go without TLS.
+  const address = parseBrokerAddress(options.url, Boolean(options.tls?.cert && options.tls.key));
   if (options.topics.length === 0) throw bad("there is no topic to subscribe to");
   if (options.clientId === "") throw bad("a session needs a client id");
   if (connections > 1 && !options.sharedGroup) {
@@ -151,22 +151,23 @@ function checkOptions(options: BrokerOptions, connections: number): void {
       `${connections} connections without a shared group would each get every message; give shared_group a name`,
     );
   }
+  return address;
 }
 
-function clientOptions(options: BrokerOptions): IClientOptions {
+function clientOptions(options: BrokerOptions, address: BrokerAddress): BrokerConnectionOptions["clientOptions"] {
   const version5 = {
     sessionExpiryInterval: options.sessionExpiryS ?? 86_400,
     receiveMaximum: options.receiveMaximum ?? 65_535,
-    maximumPacketSize: PACKET_BYTES_MAX,
   };
+  const username = address.username ?? options.username;
+  const password = address.password ?? options.password;
   return {
     protocolVersion: options.protocolVersion,
     clean: false,
     keepalive: KEEP_ALIVE_S,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    ...(options.username ? { username: options.username } : {}),
-    ...(options.password ? { password: options.password } : {}),
+    ...(username ? { username } : {}),
+    ...(password ? { password } : {}),
     ...(options.protocolVersion === 5 ? { properties: version5 } : {}),
-    ...readTlsFiles(`Broker ${options.url}`, options.tls ?? {}),
   };
 }

@@ -39,6 +39,7 @@ export function createSources(
       protocolVersion: section.protocol === "4" ? 4 : 5,
       receiveMaximum: section.receive_maximum,
       connections: section.connections,
+      payloadBytesMax: settings["listen.payload_bytes_max"],
       sharedGroup: section.shared_group,
       tls: { ca: section.ca_file, cert: section.cert_file, key: section.key_file },
     }),

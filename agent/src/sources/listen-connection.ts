@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import type { IConnectPacket } from "mqtt-packet";
 import { isPacketId, protocolLevel, readConnect, subscribe, unsubscribe } from "./listen-control.ts";
+import { HOLDING } from "./intake.ts";
 import type { ListenHub } from "./listen-hub.ts";
-import { ListenMessages } from "./listen-messages.ts";
 import {
   connackAcceptance,
   connackRefusal,
@@ -12,28 +12,26 @@ import {
   suback,
   unsuback,
 } from "./mqtt-control.ts";
-import { type FrameFault, type FrameHandler, FrameReader } from "./mqtt-frames.ts";
+import type { FrameFault } from "./mqtt-frames.ts";
+import { type MessagePeer, MqttMessages, WAITING_ACKS_MAX } from "./mqtt-messages.ts";
 import type { RejectReason } from "./source.ts";
+import { type InputOwner, SocketInput } from "./socket-input.ts";
 import { filterTakes } from "./topic-filter.ts";
 
-/** Acknowledgements one connection may have waiting for a commit; reading stops there until then. */
-export const WAITING_ACKS_MAX = 65_535;
 /** A connection that is being ended gets this long to read its last words before it is cut. */
 export const LINGER_MS = 1_000;
 
 const TYPE = {
   connect: 1,
-  publish: 3,
   puback: 4,
   pubrec: 5,
-  pubrel: 6,
   pubcomp: 7,
   subscribe: 8,
   unsubscribe: 10,
+  pingreq: 12,
+  disconnect: 14,
 } as const;
 const CONNECT_HEADER = 0x10;
-const TYPE_PINGREQ = 12;
-const TYPE_DISCONNECT = 14;
 const PINGRESP: Buffer = Buffer.from([0xd0, 0]);
 /** DISCONNECT reason of a client that wants its will published all the same. */
 const DISCONNECT_WITH_WILL = 0x04;
@@ -43,13 +41,14 @@ const DISCONNECT_WITH_WILL = 0x04;
  *
  *   greeting ──CONNECT──▶ checking ──password right──▶ open ──DISCONNECT, fault, close──▶ closed
  *
- * It reads while it is open, the source is not paused, its acknowledgements are being read, and not too many wait for
- * a commit. What it has read and not handled when reading stops stays in #rest, less than one chunk.
+ * It reads while it is open, the intake has room, its acknowledgements are being read, and not too many wait for a
+ * commit.
  */
-export class ListenConnection implements FrameHandler {
+export class ListenConnection implements MessagePeer, InputOwner {
   readonly #socket: Socket;
   readonly #hub: ListenHub;
-  readonly #reader: FrameReader;
+  readonly #input: SocketInput;
+  readonly #messages: MqttMessages;
   #state: "greeting" | "checking" | "open" | "closed" = "greeting";
   /** Protocol level: 0 before CONNECT, 3 or 4 for MQTT 3.1 and 3.1.1, 5. */
   #version = 0;
@@ -57,13 +56,10 @@ export class ListenConnection implements FrameHandler {
   #will: { readonly topic: string; readonly payload: Buffer } | null = null;
   /** True until the first byte has come. */
   #unheard = true;
-  #rest: Buffer | null = null;
   #writeStalled = false;
   /** Ticks without a packet after which the client is given up; 0: never. */
   #patienceTicks = 0;
   #heardTick: number;
-  /** Null before CONNECT. */
-  #messages: ListenMessages | null = null;
   #filters: Set<string> | null = null;
   /** Largest packet the client takes, in bytes. */
   #clientPacketBytesMax = Infinity;
@@ -72,14 +68,15 @@ export class ListenConnection implements FrameHandler {
   constructor(socket: Socket, hub: ListenHub) {
     this.#socket = socket;
     this.#hub = hub;
-    this.#reader = new FrameReader(hub.limits, hub.partialBudget, this);
+    // A session ends with its connection here, so none is handed in.
+    this.#messages = new MqttMessages(hub.intake, this, hub.limits, { inFlight: null });
+    this.#input = new SocketInput(socket, hub, this.#messages, this);
     this.#heardTick = hub.tick;
     socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => this.#data(chunk));
     socket.on("drain", () => this.#drained());
     socket.on("error", (error) => hub.noteError(error));
     socket.on("close", () => this.#closed());
-    if (!this.#readable()) socket.pause();
+    this.#input.pause();
   }
 
   get clientId(): string {
@@ -88,30 +85,24 @@ export class ListenConnection implements FrameHandler {
 
   /** True where messages have been read and not handled yet. */
   get inHand(): boolean {
-    return this.#rest !== null;
+    return this.#input.inHand;
   }
 
-  /** Stops reading; what is in hand is kept. */
+  get readable(): boolean {
+    if (this.#state === "greeting") return !this.#hub.intake.stopped;
+    if (this.#state !== "open" || this.#writeStalled) return false;
+    return this.#hub.intake.flow !== HOLDING && this.#messages.waitingAcks < WAITING_ACKS_MAX;
+  }
+
+  /** Stops reading; what is in hand is kept. A client that has not said CONNECT yet goes on. */
   pause(): void {
-    if (this.#state !== "closed") this.#socket.pause();
+    this.#input.pause();
   }
 
   /** Reads on where nothing stands against it. */
   resume(): void {
     this.#heardTick = this.#hub.tick;
-    if (this.#state === "closed" || !this.#readable()) return;
-    const rest = this.#rest;
-    this.#rest = null;
-    if (rest !== null) this.#consume(rest);
-    if (this.#rest === null && this.#readable()) this.#socket.resume();
-  }
-
-  /** Writes the acknowledgements that waited for the commit, in one write. */
-  flushAcks(): void {
-    const count = this.#messages?.waitingAcks ?? 0;
-    if (count === 0) return;
-    this.write(this.#messages!.takeAcks());
-    if (count >= WAITING_ACKS_MAX) this.resume();
+    this.#input.resume();
   }
 
   /** Delivers a message of the agent's own where a filter takes it. encode: the PUBLISH for a protocol level. */
@@ -130,6 +121,8 @@ export class ListenConnection implements FrameHandler {
   /** Called on each of the hub's ticks: gives up a client that has been silent for too long. */
   checkSilence(connectTimeoutTicks: number): void {
     if (this.#state === "closed" || this.#state === "checking") return;
+    // Nobody's silence counts while it is we who do not listen; resume() starts the count again.
+    if (!this.#writeStalled && (this.inHand || !this.readable)) return;
     const patience = this.#state === "greeting" ? connectTimeoutTicks : this.#patienceTicks;
     if (patience === 0 || this.#hub.tick - this.#heardTick <= patience) return;
     this.#hub.counters.timeouts++;
@@ -143,6 +136,7 @@ export class ListenConnection implements FrameHandler {
     // Whoever does not read its acknowledgements is not read from: neither side's buffers grow.
     if (this.#socket.writableLength <= this.#hub.limits.writeBytesMax) return;
     this.#writeStalled = true;
+    this.#messages.blocked = true;
     this.#hub.counters.writeStalls++;
     this.#socket.pause();
   }
@@ -163,76 +157,48 @@ export class ListenConnection implements FrameHandler {
 
   // Reading
 
-  #data(chunk: Buffer): void {
-    if (this.#state === "closed") return;
-    this.#hub.counters.bytes += chunk.length;
+  heard(bytes: Buffer, length: number): boolean {
     this.#heardTick = this.#hub.tick;
     // Somebody who speaks another protocol is told by the first byte, not after a frame's worth of waiting.
-    if (this.#unheard && chunk[0] !== CONNECT_HEADER) {
-      return this.#malformed(REASON.protocolError, chunk, 0, chunk.length);
+    if (this.#unheard && bytes[0] !== CONNECT_HEADER) {
+      this.malformed(REASON.protocolError, bytes, 0, length);
+      return false;
     }
     this.#unheard = false;
-    this.#consume(chunk);
+    return true;
   }
 
-  #consume(chunk: Buffer): void {
-    // Answers to one chunk (PUBCOMP, PINGRESP) leave in one write.
-    this.#socket.cork();
-    const at = this.#reader.read(chunk, 0);
-    this.#socket.uncork();
-    if (at >= chunk.length || this.#state === "closed") return this.#pauseUnlessReadable();
-    this.#rest = chunk.subarray(at);
-    this.#socket.pause();
+  reading(): void {
+    this.#hub.reading = this;
   }
 
-  #pauseUnlessReadable(): void {
-    if (this.#state !== "closed" && !this.#readable()) this.#socket.pause();
-  }
-
-  #readable(): boolean {
-    const mayRead = this.#state === "open" || this.#state === "greeting";
-    return mayRead && !this.#hub.paused && !this.#writeStalled && (this.#messages?.waitingAcks ?? 0) < WAITING_ACKS_MAX;
-  }
-
-  frame(bytes: Buffer, start: number, bodyStart: number, end: number): boolean {
+  control(bytes: Buffer, start: number, bodyStart: number, end: number): boolean {
     const type = bytes[start]! >> 4;
     if (this.#state === "greeting") {
       if (type === TYPE.connect) this.#greet(bytes, start, end);
-      else this.#malformed(REASON.protocolError, bytes, start, end);
-      return this.#readable();
-    }
-    let reason = 0;
-    if (type === TYPE.publish) reason = this.#messages!.publish(bytes, start, bodyStart, end);
-    else if (type === TYPE.pubrel) reason = this.#messages!.release(bytes, start, bodyStart, end);
-    else if (type === TYPE_PINGREQ && end === bodyStart) this.write(PINGRESP);
-    else if (type === TYPE.subscribe || type === TYPE.unsubscribe || type === TYPE_DISCONNECT) {
+      else this.malformed(REASON.protocolError, bytes, start, end);
+    } else if (type === TYPE.pingreq && end === bodyStart) this.write(PINGRESP);
+    else if (type === TYPE.subscribe || type === TYPE.unsubscribe || type === TYPE.disconnect) {
       this.#control(bytes, start, end);
     } else if (type !== TYPE.puback && type !== TYPE.pubrec && type !== TYPE.pubcomp) {
       // Acknowledgements are passed over: what we publish is QoS 0, so they are for an earlier server's messages.
-      reason = REASON.protocolError;
+      this.malformed(REASON.protocolError, bytes, start, end);
     }
-    if (reason === REASON.receiveMaximumExceeded) this.#end(reason, true);
-    else if (reason !== 0) this.#malformed(reason, bytes, start, end);
-    return this.#readable();
+    return true;
   }
 
-  skipping(bytes: Buffer, start: number, bodyStart: number, headEnd: number): boolean {
-    const mayCome = this.#state === "open";
-    const reason = mayCome ? this.#messages!.skipping(bytes, start, bodyStart, headEnd) : REASON.malformed;
-    if (reason !== 0) this.#malformed(reason, bytes, start, headEnd);
-    return reason === 0;
-  }
-
-  skipped(): boolean {
-    const reason = this.#messages!.skipped();
-    if (reason !== 0) this.#end(reason, true);
-    return this.#readable();
+  end(reason: number): void {
+    this.#end(reason, true);
   }
 
   fault(fault: FrameFault, bytes: Buffer, start: number, end: number): void {
     if (fault === "too_large") return this.#fail("payload_too_large", REASON.packetTooLarge, bytes, start, end);
-    if (fault === "length_malformed") return this.#malformed(REASON.malformed, bytes, start, end);
-    // Nothing is wrong with this client; it was one too many that sends in pieces.
+    if (fault === "length_malformed") return this.malformed(REASON.malformed, bytes, start, end);
+    this.overBudget();
+  }
+
+  /** Nothing is wrong with this client; it was one too many that keeps us holding what it sends. */
+  overBudget(): void {
     this.#hub.counters.overBudget++;
     this.#end(REASON.quotaExceeded, true);
   }
@@ -240,10 +206,12 @@ export class ListenConnection implements FrameHandler {
   // Control packets
 
   #greet(bytes: Buffer, start: number, end: number): void {
-    const packet = readConnect(bytes.subarray(start, end), this.#hub.topicNames);
-    if (packet === null) return this.#malformed(REASON.malformed, bytes, start, end);
+    // A copy: what it says is kept, and the bytes are lent.
+    const packet = readConnect(Buffer.from(bytes.subarray(start, end)));
+    if (packet === null) return this.malformed(REASON.malformed, bytes, start, end);
     if (Buffer.isBuffer(packet)) return this.#finish(packet);
     this.#state = "checking";
+    this.#messages.blocked = true;
     const decision = this.#hub.admits(packet.username, packet.password);
     if (typeof decision === "boolean") return this.#admit(packet, decision);
     void this.#admitLater(packet, decision);
@@ -271,21 +239,21 @@ export class ListenConnection implements FrameHandler {
     const assigned = packet.clientId === "" ? this.#hub.newClientId() : null;
     this.#version = version;
     this.#clientId = assigned ?? packet.clientId;
-    this.#messages = new ListenMessages(this.#hub, this, version);
+    this.#messages.open(version);
+    this.#messages.blocked = false;
     this.#state = "open";
     // Half as long again as the client has promised (3.1.2.10), and the tick that has begun already.
     this.#patienceTicks = packet.keepalive ? Math.ceil((packet.keepalive * 1500) / this.#hub.tickMs) + 1 : 0;
     this.#heardTick = this.#hub.tick;
     this.#clientPacketBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
-    // A copy: the packet's bytes lie in the chunk, which the will would keep in memory as long as the connection.
-    if (packet.will) this.#will = { topic: packet.will.topic, payload: Buffer.from(packet.will.payload as Buffer) };
+    if (packet.will) this.#will = { topic: packet.will.topic, payload: packet.will.payload as Buffer };
     this.#hub.opened(this);
     this.write(connackAcceptance(version, this.#hub.limits, version === 5 ? assigned : null));
   }
 
   #control(bytes: Buffer, start: number, end: number): void {
     const packet = parseControl(bytes.subarray(start, end), this.#version);
-    if (typeof packet === "string") return this.#malformed(REASON.malformed, bytes, start, end);
+    if (typeof packet === "string") return this.malformed(REASON.malformed, bytes, start, end);
     if (packet.cmd === "subscribe" && packet.subscriptions.length > 0 && isPacketId(packet.messageId)) {
       this.write(suback(this.#version, packet.messageId, subscribe((this.#filters ??= new Set()), packet)));
     } else if (packet.cmd === "unsubscribe" && packet.unsubscriptions.length > 0 && isPacketId(packet.messageId)) {
@@ -293,7 +261,7 @@ export class ListenConnection implements FrameHandler {
     } else if (packet.cmd === "disconnect") {
       if (packet.reasonCode !== DISCONNECT_WITH_WILL) this.#will = null;
       this.#finish(null);
-    } else this.#malformed(REASON.malformed, bytes, start, end);
+    } else this.malformed(REASON.malformed, bytes, start, end);
   }
 
   // Writing and ending
@@ -301,15 +269,16 @@ export class ListenConnection implements FrameHandler {
   #drained(): void {
     if (!this.#writeStalled) return;
     this.#writeStalled = false;
+    this.#messages.blocked = this.#state === "checking";
     this.resume();
   }
 
-  #malformed(reason: number, bytes: Buffer, start: number, end: number): void {
+  malformed(reason: number, bytes: Buffer, start: number, end: number): void {
     this.#fail("frame_malformed", reason, bytes, start, end);
   }
 
   #fail(refusal: RejectReason, reason: number, bytes: Buffer, start: number, end: number): void {
-    this.#hub.refuse(refusal, "", this.#hub.headOf(bytes, start, end));
+    this.#hub.intake.refuse(refusal, "", bytes, start, end);
     this.#end(reason, true);
   }
 
@@ -341,13 +310,12 @@ export class ListenConnection implements FrameHandler {
   /** Gives back what the connection holds. */
   #leave(): void {
     this.#state = "closed";
-    this.#reader.close();
-    this.#rest = null;
-    this.#messages?.close();
+    this.#input.close();
+    this.#messages.close();
     this.#filters = null;
     const will = this.#will;
     this.#will = null;
     this.#hub.left(this);
-    if (will) this.#hub.accept(this, will.topic, will.payload);
+    if (will) this.#hub.passOnWill(will.topic, will.payload);
   }
 }

@@ -1,7 +1,7 @@
 import type { IConnectPacket, ISubscribePacket, IUnsubscribePacket } from "mqtt-packet";
 import { connackRefusal, parseControl, REASON, VERSION_UNKNOWN } from "./mqtt-control.ts";
 import { isLocalFilter } from "./topic-filter.ts";
-import type { TopicNames } from "./topic-names.ts";
+import { decodeTopicName } from "./topic-name.ts";
 
 /** Filters one connection may subscribe to. */
 export const SUBSCRIPTIONS_MAX = 32;
@@ -13,7 +13,7 @@ const NO_SUBSCRIPTION = 0x11;
  * CONNECT as far as it can be judged without its password: the packet, the CONNACK that refuses it, or null where the
  * frame is malformed or another packet.
  */
-export function readConnect(frame: Buffer, topicNames: TopicNames): IConnectPacket | Buffer | null {
+export function readConnect(frame: Buffer): IConnectPacket | Buffer | null {
   const packet = parseControl(frame, 0);
   if (packet === VERSION_UNKNOWN) return connackRefusal(4, REASON.versionUnsupported);
   if (typeof packet === "string" || packet.cmd !== "connect") return null;
@@ -22,7 +22,7 @@ export function readConnect(frame: Buffer, topicNames: TopicNames): IConnectPack
   if (packet.clientId === "" && version !== 5 && packet.clean === false) {
     return connackRefusal(version, REASON.clientIdInvalid);
   }
-  return packet.will && !isTopic(packet.will.topic, topicNames) ? null : packet;
+  return packet.will && !isTopic(packet.will.topic) ? null : packet;
 }
 
 /** Protocol level of a CONNECT: 3 or 4 for MQTT 3.1 and 3.1.1, 5. */
@@ -51,7 +51,7 @@ export function isPacketId(messageId: number | undefined): messageId is number {
   return messageId !== undefined && messageId > 0;
 }
 
-function isTopic(topic: string, topicNames: TopicNames): boolean {
+function isTopic(topic: string): boolean {
   const bytes = Buffer.from(topic);
-  return !topic.includes("\ufffd") && topicNames(bytes, 0, bytes.length) !== null;
+  return !topic.includes("\ufffd") && decodeTopicName(bytes, 0, bytes.length) !== null;
 }

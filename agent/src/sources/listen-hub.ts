@@ -1,31 +1,19 @@
 import type { ListenConnection } from "./listen-connection.ts";
 import type { ServerLimits } from "./mqtt-control.ts";
-import type { FrameLimits, PartialBudget } from "./mqtt-frames.ts";
-import type { RejectReason } from "./source.ts";
-import type { TopicNames } from "./topic-names.ts";
+import type { MessageLimits } from "./mqtt-messages.ts";
+import type { InputHub } from "./socket-input.ts";
 
 /** What the connections of one endpoint share, and what they ask of it. */
-export interface ListenHub {
-  readonly limits: FrameLimits & ServerLimits & { readonly writeBytesMax: number };
-  readonly partialBudget: PartialBudget;
-  readonly topicNames: TopicNames;
+export interface ListenHub extends InputHub {
+  readonly limits: InputHub["limits"] & ServerLimits & MessageLimits & { readonly writeBytesMax: number };
   readonly counters: ListenCounters;
   /** Counts up every tickMs: the clock of keep-alives. */
   readonly tick: number;
   readonly tickMs: number;
-  /** True while nobody is to read: back-pressure, or the end. */
-  readonly paused: boolean;
-  /** Messages accepted so far, and of them durable. */
-  readonly acceptedCount: number;
-  readonly committedCount: number;
-  /** Connections with acknowledgements that wait for the next commit, each once. */
-  readonly waiting: ListenConnection[];
-  unacknowledged: number;
-  /** Passes a message on; stops everybody's reading where the ingest says so. payload: lent. */
-  accept(connection: ListenConnection, topic: string, payload: Uint8Array): void;
-  refuse(reason: RejectReason, topic: string, head: Uint8Array): void;
-  /** The part of bytes[start, end) that is shown to refuse(). */
-  headOf(bytes: Buffer, start: number, end: number): Buffer;
+  /** The connection whose bytes are being handled, or were last. */
+  reading: ListenConnection | null;
+  /** Passes on the will of a connection that is gone. */
+  passOnWill(topic: string, payload: Buffer): void;
   /** Whether these credentials are let in. */
   admits(username: string | undefined, password: Uint8Array | undefined): boolean | Promise<boolean>;
   newClientId(): string;
@@ -40,8 +28,9 @@ export interface ListenHub {
 
 /** What happened since start, beside what every source counts. */
 export interface ListenCounters {
-  messages: number;
   bytes: number;
+  /** Times a socket was read. */
+  reads: number;
   /** Connections turned away because there were too many. */
   connectionsRefused: number;
   /** CONNECTs with a wrong password, or none where one is wanted. */

@@ -4,19 +4,16 @@ import { readFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { assert, CodedError, errorMessage } from "@weir/shared/errors";
+import { HOLDING, Intake, SHEDDING } from "./intake.ts";
 import { ListenConnection } from "./listen-connection.ts";
 import type { ListenCounters, ListenHub } from "./listen-hub.ts";
 import { publishQos0 } from "./mqtt-control.ts";
+import { PUBLISH_OVERHEAD_BYTES } from "./mqtt-publish.ts";
 import { createPasswordCheck, parsePasswordFile, type PasswordCheck } from "./passwords.ts";
 import type { Ingest, LocalPublisher, Source, SourceStatus } from "./source.ts";
 import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
-import { createTopicNames } from "./topic-names.ts";
 import { LOCAL_TOPIC_ROOT } from "./topic-filter.ts";
 
-/** Bytes of a refused message that are shown to Ingest.refuse, at most. */
-export const REFUSED_HEAD_BYTES = 4096;
-/** Room in a PUBLISH beside its payload: header, the longest topic, and as much again for properties. */
-export const PUBLISH_OVERHEAD_BYTES: number = 128 * 1024;
 /** How often silence is looked for, ms. */
 const TICK_MS = 500;
 /** Connections not accepted yet that the system may queue. */
@@ -80,7 +77,10 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
       ticking = setInterval(() => hub.advanceTick(), TICK_MS);
       ticking.unref();
     },
-    committed: () => hub.committed(),
+    seal: () => hub.intake.seal(),
+    committed: () => hub.intake.committed(),
+    readOn: () => hub.readOn(),
+    shed: () => hub.shed(),
     stop() {
       hub.stop();
       server?.close();
@@ -106,9 +106,10 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
       name,
       connected: server?.listening ?? false,
       connections: hub.connections.size,
-      messages: hub.counters.messages,
+      messages: hub.intake.messages,
       bytes: hub.counters.bytes,
-      unacknowledged: hub.unacknowledged,
+      reads: hub.counters.reads,
+      unacknowledged: hub.intake.unacknowledged,
       lastError: hub.lastError,
       counters: hub.counters,
     }),
@@ -117,8 +118,7 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
 
 /** What the connections share; see ListenHub. */
 class Hub implements ListenHub {
-  readonly #ingest: Ingest;
-  readonly #name: string;
+  readonly intake: Intake;
   readonly #anonymous: boolean;
   readonly #connectTimeoutTicks: number;
   readonly #clients = new Map<string, ListenConnection>();
@@ -126,12 +126,11 @@ class Hub implements ListenHub {
   readonly #certificatesAdmit: boolean;
   readonly limits: ListenHub["limits"];
   readonly partialBudget: ListenHub["partialBudget"];
-  readonly topicNames: ListenHub["topicNames"] = createTopicNames();
   readonly tickMs = TICK_MS;
   readonly connections = new Set<ListenConnection>();
   readonly counters: ListenCounters = {
-    messages: 0,
     bytes: 0,
+    reads: 0,
     connectionsRefused: 0,
     loginsRefused: 0,
     takeOvers: 0,
@@ -141,14 +140,9 @@ class Hub implements ListenHub {
     localDropped: 0,
   };
   checkPassword: PasswordCheck | null = null;
-  waiting: ListenConnection[] = [];
-  unacknowledged = 0;
-  acceptedCount = 0;
-  committedCount = 0;
+  reading: ListenConnection | null = null;
   tick = 0;
-  paused = false;
   lastError: string | null = null;
-  #stopped = false;
   /**
    * Turns after back-pressure: those with messages in hand and those whose messages are still in their sockets go first
    * by turns, for whoever goes first may fill the next block alone.
@@ -156,8 +150,7 @@ class Hub implements ListenHub {
   #socketsFirst = false;
 
   constructor(ingest: Ingest, name: string, options: ListenOptions) {
-    this.#ingest = ingest;
-    this.#name = name;
+    this.intake = new Intake(ingest, name, () => this.#full());
     this.#anonymous = options.anonymous;
     this.#certificatesAdmit = Boolean(options.tls?.ca);
     this.#connectTimeoutTicks = Math.ceil((options.connectTimeoutMs ?? 10_000) / TICK_MS);
@@ -170,62 +163,53 @@ class Hub implements ListenHub {
       writeBytesMax: options.writeBytesMax ?? 1024 * 1024,
       receiveMaximum: options.receiveMaximum ?? 65_535,
       topicAliasMax: options.topicAliasMax ?? 32,
+      isFromServer: false,
     };
     this.partialBudget = { bytes: 0, bytesMax: options.partialBytesMax ?? 64 * 1024 * 1024 };
   }
 
-  accept(connection: ListenConnection, topic: string, payload: Uint8Array): void {
-    // Only the wills of those that the end of the program has cut off come here then.
-    if (this.#stopped) return;
-    this.counters.messages++;
-    this.acceptedCount++;
-    if (!this.#ingest.accept(this.#name, topic, payload)) this.#pause(connection);
+  passOnWill(topic: string, payload: Buffer): void {
+    // After stop() only the wills of those that the end of the program has cut off come here.
+    if (this.intake.stopped) return;
+    const { topics } = this.intake;
+    const name = Buffer.from(topic);
+    const will = topics.topics[topics.find(name, 0, name.length, 0)]!;
+    this.intake.port.turn();
+    if (this.intake.flow === SHEDDING) this.intake.drop(will, payload, 0, payload.length);
+    else this.intake.accept(will, payload, 0, payload.length);
   }
 
-  refuse(reason: Parameters<Ingest["refuse"]>[1], topic: string, head: Uint8Array): void {
-    this.counters.messages++;
-    this.acceptedCount++;
-    this.#ingest.refuse(this.#name, reason, topic, head);
-  }
-
-  headOf(bytes: Buffer, start: number, end: number): Buffer {
-    return bytes.subarray(start, Math.min(end, start + REFUSED_HEAD_BYTES));
-  }
-
-  committed(): void {
-    this.committedCount = this.acceptedCount;
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const connection of waiting) connection.flushAcks();
-    if (this.#stopped || !this.paused) return;
-    this.paused = false;
+  readOn(): void {
+    if (!this.intake.readOn()) return;
     this.#socketsFirst = !this.#socketsFirst;
     if (!this.#socketsFirst) this.#resumeThoseInHand();
-    if (this.paused) return;
+    if (this.#isFull()) return;
     for (const connection of this.connections) if (!connection.inHand) connection.resume();
     // Between two immediates lies a poll, in which the sockets are read.
     if (this.#socketsFirst) setImmediate(() => setImmediate(() => this.#resumeThoseInHand()));
   }
 
+  shed(): void {
+    if (!this.intake.shed()) return;
+    for (const connection of this.connections) connection.resume();
+  }
+
   /** Lets connections go on with what they have read already, until one of them fills the block again. */
   #resumeThoseInHand(): void {
     for (const connection of this.connections) {
-      if (this.paused) return;
+      if (this.#isFull()) return;
       if (connection.inHand) connection.resume();
     }
   }
 
   advanceTick(): void {
     this.tick++;
-    // Nobody's silence counts while it is we who do not listen; resume() starts the count again.
-    if (this.paused) return;
     for (const connection of this.connections) connection.checkSilence(this.#connectTimeoutTicks);
   }
 
   stop(): void {
-    if (this.#stopped) return;
-    this.#stopped = true;
-    this.paused = true;
+    if (this.intake.stopped) return;
+    this.intake.stop();
     for (const connection of this.connections) connection.pause();
   }
 
@@ -276,11 +260,16 @@ class Hub implements ListenHub {
     this.lastError = errorMessage(error);
   }
 
-  #pause(by: ListenConnection): void {
-    this.paused = true;
+  #isFull(): boolean {
+    return this.intake.flow === HOLDING;
+  }
+
+  /** There is no more room: everybody's reading stops. */
+  #full(): void {
     for (const connection of this.connections) connection.pause();
     // To the end of the line, so that all that have messages in hand come round.
-    if (this.connections.delete(by)) this.connections.add(by);
+    const by = this.reading;
+    if (by !== null && this.connections.delete(by)) this.connections.add(by);
   }
 }
 

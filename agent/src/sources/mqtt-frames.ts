@@ -23,7 +23,7 @@ export interface FrameLimits {
   readonly skipBytesMax: number;
 }
 
-/** Bytes in incomplete frames of all connections together; a reader that would exceed it says so and gives up. */
+/** Bytes in hand of all connections together; a reader that would exceed it says so and gives up. */
 export interface PartialBudget {
   bytes: number;
   readonly bytesMax: number;
@@ -32,14 +32,17 @@ export interface PartialBudget {
 /** Why a stream of frames cannot be read on. */
 export type FrameFault = "length_malformed" | "too_large" | "over_budget";
 
-/** Called in the order of the stream. Bytes are lent for the call. Each returns false to stop reading after it. */
+/** Called in the order of the stream. Bytes are lent for the call. */
 export interface FrameHandler {
-  /** One whole frame, bytes[start, end); the fixed header ends at bodyStart. */
+  /**
+   * One whole frame, bytes[start, end); the fixed header ends at bodyStart. Returns false where it cannot be taken now:
+   * reading stops before it, and it is handed over again when reading goes on.
+   */
   frame(bytes: Buffer, start: number, bodyStart: number, end: number): boolean;
-  /** The first bytes of a PUBLISH that is passed over, bytes[start, headEnd). */
+  /** The first bytes of a PUBLISH that is passed over, bytes[start, headEnd). Returns false as frame() does. */
   skipping(bytes: Buffer, start: number, bodyStart: number, headEnd: number): boolean;
   /** The end of the PUBLISH of the last skipping(). */
-  skipped(): boolean;
+  skipped(): void;
   /** No more frames come from this reader. bytes[start, end) is the head of what it could not read. */
   fault(fault: FrameFault, bytes: Buffer, start: number, end: number): void;
 }
@@ -49,18 +52,18 @@ export class FrameReader {
   readonly #limits: FrameLimits;
   readonly #budget: PartialBudget;
   readonly #handler: FrameHandler;
-  /** An incomplete frame, the first #partialLength bytes of it. */
+  /** A frame that was cut, the first #partialLength bytes of it. */
   #partial: Buffer | null = null;
   #partialLength = 0;
   /** Bytes still to come of a frame that is passed over. */
   #skipLeft = 0;
-  #faulty = false;
-  /** Whether the handler stopped reading after the frame that #readPartial completed. */
-  #stopped = false;
-  /** Out-values of #measure: bytes of the fixed header, and of the part of the frame to be handed over. */
+  /** The handler did not take the last frame. */
+  #refused = false;
+  #closed = false;
+  /** Out-values of #measure: bytes of the fixed header, of the whole frame, and of the part to be handed over. */
   #headerBytes = 0;
-  #neededBytes = 0;
   #frameBytes = 0;
+  #neededBytes = 0;
 
   constructor(limits: FrameLimits, budget: PartialBudget, handler: FrameHandler) {
     this.#limits = limits;
@@ -68,60 +71,94 @@ export class FrameReader {
     this.#handler = handler;
   }
 
-  /**
-   * Hands over the frames in chunk[from, …). Returns how far it came: chunk.length, or less where the handler stopped
-   * it; go on from there. The chunk is not kept.
-   */
-  read(chunk: Buffer, from: number): number {
-    let at = from;
-    while (at < chunk.length && !this.#faulty) {
-      if (this.#skipLeft > 0) {
-        const skip = Math.min(this.#skipLeft, chunk.length - at);
-        at += skip;
-        this.#skipLeft -= skip;
-        if (this.#skipLeft === 0 && !this.#handler.skipped()) return at;
-        continue;
-      }
-      if (this.#partialLength > 0) {
-        at = this.#readPartial(chunk, at);
-        if (this.#partialLength > 0 || this.#faulty) continue;
-        if (this.#stopped) return at;
-        continue;
-      }
-      const needed = this.#measure(chunk, at, chunk.length);
-      if (needed < 0) return chunk.length;
-      if (chunk.length - at < needed) {
-        this.#append(chunk, at, chunk.length);
-        return chunk.length;
-      }
-      const goOn = this.#handOver(chunk, at);
-      at += needed;
-      if (!goOn) return at;
-    }
-    return this.#faulty ? chunk.length : at;
+  /** True while a frame that came in pieces waits here because the handler did not take it. */
+  get holds(): boolean {
+    return this.#refused && this.#partialLength > 0;
   }
 
-  /** Forgets an incomplete frame; the reader is not used again. */
+  /**
+   * Hands over the frames in chunk[from, end). Returns how far it came: end, or less where the handler did not take a
+   * frame; go on from there, also where nothing is left but what the reader holds. The chunk is not kept.
+   */
+  read(chunk: Buffer, from: number, end: number): number {
+    let at = from;
+    this.#refused = false;
+    while (!this.#closed && !this.#refused) {
+      if (this.#skipLeft > 0) {
+        const skip = Math.min(this.#skipLeft, end - at);
+        at += skip;
+        this.#skipLeft -= skip;
+        if (this.#skipLeft > 0) return at;
+        this.#handler.skipped();
+      } else if (this.#partialLength > 0) {
+        at = this.#readPartial(chunk, at, end);
+        if (this.#partialLength > 0) break;
+      } else {
+        if (at === end) return at;
+        at = this.#readWhole(chunk, at, end);
+      }
+    }
+    return this.#closed ? end : at;
+  }
+
+  /** Forgets what is incomplete; the reader is not used again. */
   close(): void {
-    this.#faulty = true;
+    this.#closed = true;
+    this.#skipLeft = 0;
     this.#dropPartial();
   }
 
-  /** Completes the incomplete frame as far as chunk goes; returns the position after what it took. */
-  #readPartial(chunk: Buffer, from: number): number {
+  /** Hands over frames as long as they lie whole in the chunk; keeps the beginning of one that does not. */
+  #readWhole(chunk: Buffer, from: number, end: number): number {
+    const handler = this.#handler;
+    const frameBytesMax = this.#limits.frameBytesMax;
+    let at = from;
+    while (end - at > 2) {
+      // Lengths of one and two bytes, which are nearly all.
+      const low = chunk[at + 1]!;
+      let bodyStart = at + 2;
+      let frameEnd = bodyStart + low;
+      if (low >= 0x80) {
+        const high = chunk[at + 2]!;
+        if (high >= 0x80) break;
+        bodyStart = at + 3;
+        frameEnd = bodyStart + (low & 0x7f) + (high << 7);
+      }
+      if (frameEnd > end || frameEnd - at > frameBytesMax) break;
+      if (!handler.frame(chunk, at, bodyStart, frameEnd)) {
+        this.#refused = true;
+        return at;
+      }
+      at = frameEnd;
+      if (this.#closed) return end;
+    }
+    return at === end ? at : this.#readOdd(chunk, at, end);
+  }
+
+  /** Any frame: long, too long, cut by the end of the chunk. */
+  #readOdd(chunk: Buffer, at: number, end: number): number {
+    const needed = this.#measure(chunk, at, end);
+    if (needed < 0) return end;
+    if (end - at < needed) {
+      this.#append(chunk, at, end);
+      return end;
+    }
+    return this.#handOver(chunk, at) ? at + needed : at;
+  }
+
+  /** Completes the cut frame as far as the chunk goes; returns the position after what it took. */
+  #readPartial(chunk: Buffer, from: number, end: number): number {
     let at = from;
     for (;;) {
       const needed = this.#measure(this.#partial!, 0, this.#partialLength);
-      if (needed < 0) return chunk.length;
+      if (needed < 0) return end;
       if (this.#partialLength >= needed) break;
-      const take = Math.min(needed - this.#partialLength, chunk.length - at);
+      const take = Math.min(needed - this.#partialLength, end - at);
       if (take === 0) return at;
-      if (!this.#append(chunk, at, at + take)) return chunk.length;
+      if (!this.#append(chunk, at, at + take)) return end;
       at += take;
     }
-    const bytes = this.#partial!;
-    this.#dropPartial();
-    this.#stopped = !this.#handOver(bytes, 0);
+    if (this.#handOver(this.#partial!, 0)) this.#dropPartial();
     return at;
   }
 
@@ -152,15 +189,20 @@ export class FrameReader {
     return this.#neededBytes;
   }
 
-  /** Hands over the frame that #measure has just measured. */
+  /** Hands over the frame that #measure has just measured; false where the handler did not take it. */
   #handOver(bytes: Buffer, at: number): boolean {
     const bodyStart = at + this.#headerBytes;
     const end = at + this.#neededBytes;
-    if (this.#frameBytes <= this.#limits.frameBytesMax) return this.#handler.frame(bytes, at, bodyStart, end);
-    this.#skipLeft = this.#frameBytes - this.#neededBytes;
-    const goOn = this.#handler.skipping(bytes, at, bodyStart, end);
-    if (!goOn || this.#skipLeft > 0) return goOn;
-    return this.#handler.skipped();
+    const isHeld = this.#frameBytes <= this.#limits.frameBytesMax;
+    const skipLeft = this.#frameBytes - this.#neededBytes;
+    const taken = isHeld
+      ? this.#handler.frame(bytes, at, bodyStart, end)
+      : this.#handler.skipping(bytes, at, bodyStart, end);
+    this.#refused = !taken;
+    if (isHeld || !taken || this.#closed) return taken;
+    this.#skipLeft = skipLeft;
+    if (skipLeft === 0) this.#handler.skipped();
+    return true;
   }
 
   #append(chunk: Buffer, from: number, to: number): boolean {
@@ -189,7 +231,7 @@ export class FrameReader {
   }
 
   #fail(fault: FrameFault, bytes: Buffer, start: number, end: number): -1 {
-    this.#faulty = true;
+    this.#closed = true;
     this.#dropPartial();
     this.#handler.fault(fault, bytes, start, end);
     return -1;

@@ -13,15 +13,21 @@ export interface PublishHead {
   packetId: number;
   /** Topic alias (MQTT 5); -1: none. */
   alias: number;
+  /** Brings a subscription identifier (MQTT 5), which only a server may send. */
+  isServers: boolean;
   payloadStart: number;
 }
 
+/** Room in a PUBLISH beside its payload: header, the longest topic, and as much again for properties. */
+export const PUBLISH_OVERHEAD_BYTES: number = 128 * 1024;
+
 /** A head to read into; one serves all messages. */
 export function emptyPublishHead(): PublishHead {
-  return { qos: 0, topicStart: 0, topicEnd: 0, packetId: 0, alias: -1, payloadStart: 0 };
+  return { qos: 0, topicStart: 0, topicEnd: 0, packetId: 0, alias: -1, isServers: false, payloadStart: 0 };
 }
 
 const PROPERTY_TOPIC_ALIAS = 0x23;
+const PROPERTY_SUBSCRIPTION_ID = 0x0b;
 
 /**
  * Reads the head of the PUBLISH bytes[start, end) into `head`; false where it is malformed. whole: false where the
@@ -47,6 +53,7 @@ export function readPublishHead(
   head.topicEnd = topicEnd;
   head.packetId = 0;
   head.alias = -1;
+  head.isServers = false;
   if (qos > 0) {
     head.packetId = (bytes[at]! << 8) | bytes[at + 1]!;
     if (head.packetId === 0) return false;
@@ -77,6 +84,7 @@ function readProperties(bytes: Buffer, from: number, end: number, whole: boolean
       at += 2;
       continue;
     }
+    if (id === PROPERTY_SUBSCRIPTION_ID) head.isServers = true;
     const size = propertyBytes(bytes, id, at, stop);
     if (size < 0) return false;
     at += size;
@@ -84,7 +92,7 @@ function readProperties(bytes: Buffer, from: number, end: number, whole: boolean
   return at === stop;
 }
 
-/** Bytes of the value of a property that a client may put into a PUBLISH; -1 for any other, or one that is cut. */
+/** Bytes of the value of a property that a PUBLISH may have; -1 for any other, or one that is cut. */
 function propertyBytes(bytes: Buffer, id: number, at: number, stop: number): number {
   let size: number;
   switch (id) {
@@ -99,6 +107,11 @@ function propertyBytes(bytes: Buffer, id: number, at: number, stop: number): num
     case 0x09: // correlation data
       size = lengthPrefixed(bytes, at, stop);
       break;
+    case PROPERTY_SUBSCRIPTION_ID: {
+      const value = readVarint(bytes, at, stop);
+      size = value < 0 ? -1 : varintBytes(value);
+      break;
+    }
     case 0x26: // user property: a pair
       size = lengthPrefixed(bytes, at, stop);
       if (size > 0) {

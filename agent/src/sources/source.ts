@@ -1,35 +1,60 @@
+import type { Topic } from "../decode/topic.ts";
+
 /**
  * Where messages come from, and how they are acknowledged.
  *
- * A source hands every message to Ingest.accept as it arrives. Acknowledgements wait: the group commit is synchronous,
- * so when it calls committed() everything accepted before is on disk, and the source acknowledges all of it, in the
- * order of receipt.
+ * A source opens a port and hands every message to it as it arrives. Acknowledgements wait for the group commit, which
+ * may run on another thread while messages go on coming:
  *
- * Every accept and every refuse is followed by a committed() sooner or later, also where no reading came of it: senders
- * wait for their acknowledgements, and a source that was told to stop reading waits for nothing else. committed() is
- * never called from within accept or refuse.
+ *   accept…  seal()  accept…  committed()  seal()  accept…  committed()
+ *            └────── on its way ─────┘     └────── on its way ─┘
+ *
+ * What was accepted before a seal() is durable at the committed() that follows it, and the source then acknowledges it,
+ * in the order of receipt; what was accepted after the seal() waits for the next. seal() and committed() alternate, and
+ * neither is called from within accept, drop or refuse.
+ *
+ * Every accept and every refuse is followed by a seal() and its committed() sooner or later, also where no reading came
+ * of it: senders wait for their acknowledgements.
  */
 
 /** The consumer of messages. */
 export interface Ingest {
+  /** A port for one source. sourceName: for the ledger. */
+  open(sourceName: string): IngestPort;
+}
+
+/** Where one source hands its messages over. Never throws for anything a message holds. */
+export interface IngestPort {
+  /** Takes the clock: what is handed over until the next turn came now. Call it for each chunk of bytes that was read. */
+  turn(): void;
   /**
-   * Decodes one message into the block that the next group commit writes. Never throws for anything a message holds:
-   * what cannot be used is counted and kept as a dead letter.
-   *
-   * sourceName: for the ledger. payload: lent for the call. Returns false when the source is to stop reading until
-   * committed() is called (back-pressure); the message itself was taken.
+   * Decodes the message bytes[start, end) into the block being built; what cannot be used is counted and kept as a dead
+   * letter. bytes: lent for the call. Returns false when the source is to stop reading until readOn() (back-pressure);
+   * the message itself was taken.
    */
-  accept(sourceName: string, topic: string, payload: Uint8Array): boolean;
+  accept(topic: Topic, bytes: Buffer, start: number, end: number): boolean;
+  /** Counts the readings of a QoS 0 message that there is no room for as dropped (see Source.shed), and forgets them. */
+  drop(topic: Topic, bytes: Buffer, start: number, end: number): void;
   /** Counts a message that never became a topic and payload (too large, malformed frame), and keeps what there is of it. */
-  refuse(sourceName: string, reason: RejectReason, topic: string, head: Uint8Array): void;
+  refuse(reason: RejectReason, topic: string, head: Uint8Array): void;
 }
 
 export interface Source {
   readonly name: string;
   /** Begins to take messages; resolves when the endpoint is open (listen) or the client has been started (broker). */
   start(): Promise<void>;
-  /** Everything accepted so far is durable: acknowledge it, and read on if reading was stopped. */
+  /** Everything accepted so far is on its way to disk. */
+  seal(): void;
+  /** Everything accepted before the last seal() is durable: acknowledge it. */
   committed(): void;
+  /** There is room again: read on if reading was stopped, and shed no more. */
+  readOn(): void;
+  /**
+   * There has been no room for a while (a disk that is full or stands still). Until readOn(): read on as far as messages
+   * are QoS 0, which go to drop(), so that the loss is counted here rather than suffered unseen elsewhere; a connection
+   * whose next message is QoS 1 or 2 waits with it.
+   */
+  shed(): void;
   /** Takes no more messages; those already accepted may still be acknowledged by committed(). */
   stop(): void;
   /** Ends connections after the last acknowledgements have been written. */
@@ -48,8 +73,11 @@ export interface SourceStatus {
   readonly name: string;
   readonly connected: boolean;
   readonly connections: number;
+  /** Messages that came, those refused or dropped included. */
   readonly messages: number;
   readonly bytes: number;
+  /** Times that a socket was read. */
+  readonly reads: number;
   /** QoS 1 and 2 messages accepted and not yet acknowledged. */
   readonly unacknowledged: number;
   readonly lastError: string | null;

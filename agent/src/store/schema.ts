@@ -5,7 +5,7 @@ import Database from "better-sqlite3";
 import { CodedError } from "@weir/shared/errors";
 
 /** Version of the tables below; a file with another is refused rather than guessed at. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 /** Kinds of log entries. */
 export const ENTRY_BLOCK = 1;
@@ -28,8 +28,10 @@ CREATE TABLE series (
   registered_ms INTEGER NOT NULL, UNIQUE (site, device, metric)
 );
 
--- The checkpoint: pages of positions, and the open episodes as JSON in meta.
-CREATE TABLE state (page INTEGER PRIMARY KEY, body BLOB NOT NULL);
+-- The checkpoint, by pages of series: up to which log entry a page is folded and its windows sent, and its state then.
+CREATE TABLE state (
+  page INTEGER PRIMARY KEY, seq INTEGER NOT NULL, positions BLOB NOT NULL, episodes TEXT NOT NULL
+);
 
 -- Episodes that ended, for re-folds: a late breach may join or split them.
 CREATE TABLE episodes (

@@ -3,14 +3,16 @@ import type { Block, SeriesKey } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { Episode } from "@weir/shared/operators/episodes";
 import type { Lane, TickFrame } from "@weir/shared/wire/messages";
+import type { PageRow } from "../pipeline/pages.ts";
 import { decodeBlock } from "./block-codec.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK, openDataFile } from "./schema.ts";
 
 /** An entry of the log: the three kinds of thing that reach an operator. */
-export type LogEntry =
+export type LogEntry = { readonly seq: number } & (
   | { readonly kind: "block"; readonly block: Block }
   | { readonly kind: "thresholds"; readonly version: ThresholdVersion }
-  | { readonly kind: "tick"; readonly tick: Omit<TickFrame, "kind"> };
+  | { readonly kind: "tick"; readonly tick: Omit<TickFrame, "kind"> }
+);
 
 /** An entry as it is written: body encoded. */
 export interface EntryRow {
@@ -46,10 +48,10 @@ export interface LedgerRow {
   readonly ticked: number;
 }
 
+/** Pages of state; recoverSeq: the log entry after which recovery has to fold. */
 export interface CheckpointRows {
-  /** Pages of positions that changed: float64 by series index within the page. */
-  readonly pages: ReadonlyArray<{ readonly page: number; readonly body: Uint8Array }>;
-  readonly openEpisodes: readonly Episode[];
+  readonly pages: readonly PageRow[];
+  readonly recoverSeq: number;
 }
 
 /** All that one group commit writes: the log, what the fold emitted from it, and the state, or nothing of them. */
@@ -148,7 +150,7 @@ export class Store {
         this.#setMeta("log_bytes", logBytes);
         this.#setMeta("log_seq", seq);
       }
-      if (batch.checkpoint) this.#writeCheckpoint(batch.checkpoint, seq);
+      if (batch.checkpoint) this.#writeCheckpoint(batch.checkpoint);
     })();
     this.#lastSeq = seq;
     this.#logBytes = logBytes;
@@ -173,18 +175,20 @@ export class Store {
     }
   }
 
-  #writeCheckpoint(checkpoint: CheckpointRows, seq: number): void {
-    for (const { page, body } of checkpoint.pages) this.#run("REPLACE INTO state VALUES (?, ?)", page, body);
-    this.#setMeta("open_episodes", JSON.stringify(checkpoint.openEpisodes));
-    this.#setMeta("checkpoint_seq", seq);
+  #writeCheckpoint({ pages, recoverSeq }: CheckpointRows): void {
+    for (const { page, seq, positions, episodes } of pages) {
+      this.#run("REPLACE INTO state VALUES (?, ?, ?, ?)", page, seq, positions, JSON.stringify(episodes));
+    }
+    this.#setMeta("recover_seq", recoverSeq);
   }
 
-  /** The newest checkpoint; seq 0 where there is none yet. */
-  readCheckpoint(): CheckpointRows & { readonly seq: number } {
+  /** The newest checkpoint: recoverSeq 0 and no pages where there is none yet. */
+  readCheckpoint(): CheckpointRows {
+    type Row = { page: number; seq: number; positions: Uint8Array; episodes: string };
+    const rows = this.#all<Row>("SELECT page, seq, positions, episodes FROM state ORDER BY page");
     return {
-      seq: Number(this.meta("checkpoint_seq") ?? 0),
-      pages: this.#all<{ page: number; body: Uint8Array }>("SELECT page, body FROM state ORDER BY page"),
-      openEpisodes: JSON.parse(String(this.meta("open_episodes") ?? "[]")) as Episode[],
+      recoverSeq: Number(this.meta("recover_seq") ?? 0),
+      pages: rows.map((row) => ({ ...row, episodes: JSON.parse(row.episodes) as Episode[] })),
     };
   }
 
@@ -196,7 +200,7 @@ export class Store {
     let seq = afterSeq;
     for (;;) {
       const rows = this.#all<{ seq: number; kind: number; body: Buffer }>(sql, seq, ...bounds, READ_ENTRIES_MAX);
-      for (const row of rows) yield decodeEntry(row.kind, row.body);
+      for (const row of rows) yield decodeEntry(row);
       if (rows.length < READ_ENTRIES_MAX) return;
       seq = rows.at(-1)!.seq;
     }
@@ -289,7 +293,7 @@ export class Store {
     readonly receivedBeforeMs: number;
     readonly entriesMax: number;
   }): number {
-    const throughSeq = Number(this.meta("checkpoint_seq") ?? 0);
+    const throughSeq = Number(this.meta("recover_seq") ?? 0);
     const sql = `SELECT seq, received_ms AS receivedMs, max_ts AS maxTsMs, length(body) AS bytes FROM log
       WHERE seq <= ? AND kind <> ${ENTRY_THRESHOLDS} ORDER BY seq LIMIT ?`;
     type Row = { seq: number; receivedMs: number; maxTsMs: number | null; bytes: number };
@@ -366,11 +370,11 @@ export class Store {
   }
 }
 
-function decodeEntry(kind: number, body: Buffer): LogEntry {
-  if (kind === ENTRY_BLOCK) return { kind: "block", block: decodeBlock(body) };
+function decodeEntry({ seq, kind, body }: { seq: number; kind: number; body: Buffer }): LogEntry {
+  if (kind === ENTRY_BLOCK) return { seq, kind: "block", block: decodeBlock(body) };
   const json = JSON.parse(body.toString()) as unknown;
-  if (kind === ENTRY_TICK) return { kind: "tick", tick: json as Omit<TickFrame, "kind"> };
-  return { kind: "thresholds", version: json as ThresholdVersion };
+  if (kind === ENTRY_TICK) return { seq, kind: "tick", tick: json as Omit<TickFrame, "kind"> };
+  return { seq, kind: "thresholds", version: json as ThresholdVersion };
 }
 
 function isEmpty(batch: CommitBatch): boolean {

@@ -28,9 +28,6 @@ export interface Block {
   readonly stamped: Uint8Array;
 }
 
-/** Readings in one block, at most: bounds the memory of a group commit and the size of a log entry. */
-export const BLOCK_READINGS_MAX = 8192;
-
 /**
  * The largest magnitude a reading may have. Exact sums of up to 2^53 such readings stay finite, so no order of
  * addition can overflow. No physical quantity comes near.

@@ -1,6 +1,10 @@
 /** Columns by series index grow in steps of this many rows: few copies, little waste. */
 export const COLUMN_STEP_ROWS = 4096;
 
+/** Series of one page: state is flushed and written a page at a time. Page of a series: series >> PAGE_SHIFT. */
+export const PAGE_SERIES = 1024;
+export const PAGE_SHIFT = 10;
+
 /** Rows to allocate so that index `row` fits: the next whole step, at least half as much again as now. */
 export function grownRows(rows: number, row: number): number {
   const wanted = Math.max(row + 1, Math.ceil(rows * 1.5));

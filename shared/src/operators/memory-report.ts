@@ -2,25 +2,28 @@ import type { Alert } from "../model/alert.ts";
 import type { SeriesKey } from "../model/reading.ts";
 import type { Completeness } from "../model/report.ts";
 import type { Calendar } from "./calendar.ts";
+import { HourCells } from "./hour-cells.ts";
 import { dayHealth } from "./report.ts";
 import type { ReportSeries, ReportSource } from "./report.ts";
 import type { Cell } from "./rollup.ts";
-import { applyWindowPartial, MemoryCellStore } from "./rollup.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
 import type { WindowPartial } from "./windows.ts";
 
 /**
  * What one agent's emissions come to, in memory: the batch path of a replay. It takes the same emissions as the
- * aggregator's store and rolls them up by the same operators.
+ * aggregator's store, but for partials that replace others: a replay knows all threshold versions from the start.
  */
 export class MemoryReport implements ReportSource {
   readonly thresholds: ThresholdHistory;
   readonly calendar: Calendar;
   readonly #agent: string;
   readonly #keyOf: (series: number) => SeriesKey;
-  readonly #cells = new MemoryCellStore();
-  readonly #firstTsMs = new Map<number, number>();
+  readonly #cells: HourCells;
+  /** By series; undefined: it has no readings. */
+  readonly #firstTsMs: Array<number | undefined> = [];
   readonly #alerts = new Map<string, Alert>();
+  /** Starts of the alerts that count, by site/device; undefined: to be made again. */
+  #alertStarts: Map<string, number[]> | undefined;
   readonly #ticks: Array<{ readonly nowMs: number } & Pick<Completeness, "rejected" | "dropped">> = [];
   readonly #health = new Map<string, ReadonlyMap<string, number>>();
   #newestTsMs = -Infinity;
@@ -30,18 +33,21 @@ export class MemoryReport implements ReportSource {
     this.#keyOf = keyOf;
     this.thresholds = thresholds;
     this.calendar = calendar;
+    this.#cells = new HourCells(calendar);
   }
 
-  applyWindows(windows: readonly WindowPartial[], replace: boolean): void {
+  /** Takes window partials in, of readings that none before held; windows must not cross a local hour. */
+  applyWindows(windows: readonly WindowPartial[]): void {
     this.#health.clear();
     for (const { series, windowStartMs, partial } of windows) {
-      applyWindowPartial(this.#cells, this.calendar, series, windowStartMs, partial, replace);
-      this.#firstTsMs.set(series, Math.min(partial.firstTsMs, this.#firstTsMs.get(series) ?? Infinity));
-      this.#newestTsMs = Math.max(this.#newestTsMs, partial.lastTsMs);
+      this.#cells.add(series, windowStartMs, partial);
+      this.#firstTsMs[series] = Math.min(partial.firstTsMs, this.#firstTsMs[series] ?? Infinity);
+      if (partial.lastTsMs > this.#newestTsMs) this.#newestTsMs = partial.lastTsMs;
     }
   }
 
   applyAlerts(alerts: readonly Alert[]): void {
+    this.#alertStarts = undefined;
     for (const alert of alerts) this.#alerts.set(alert.id, alert);
   }
 
@@ -54,25 +60,19 @@ export class MemoryReport implements ReportSource {
   }
 
   allSeries(): readonly ReportSeries[] {
-    return [...this.#firstTsMs].map(([series, firstTsMs]) => ({
-      ...this.#keyOf(series),
-      series,
-      agent: this.#agent,
-      firstTsMs,
-    }));
+    return this.#firstTsMs.flatMap((firstTsMs, series) =>
+      firstTsMs === undefined ? [] : [{ ...this.#keyOf(series), series, agent: this.#agent, firstTsMs }],
+    );
   }
 
   hours(series: number, fromMs: number, toMs: number): readonly Cell[] {
-    return this.#cells.range(series, "hour", fromMs, toMs);
+    return this.#cells.range(series, fromMs, toMs);
   }
 
   alertCount(site: string, device: string, fromMs: number, toMs: number): number {
-    let count = 0;
-    for (const alert of this.#alerts.values()) {
-      if (alert.site !== site || alert.device !== device || alert.state === "withdrawn") continue;
-      if (alert.startedAtMs >= fromMs && alert.startedAtMs < toMs) count++;
-    }
-    return count;
+    this.#alertStarts ??= startsByDevice(this.#alerts.values());
+    const starts = this.#alertStarts.get(`${site}/${device}`) ?? [];
+    return starts.filter((startedAtMs) => startedAtMs >= fromMs && startedAtMs < toMs).length;
   }
 
   knownHealth(day: string): ReadonlyMap<string, number> {
@@ -101,4 +101,16 @@ export class MemoryReport implements ReportSource {
     }
     return losses;
   }
+}
+
+function startsByDevice(alerts: Iterable<Alert>): Map<string, number[]> {
+  const starts = new Map<string, number[]>();
+  for (const { site, device, state, startedAtMs } of alerts) {
+    if (state === "withdrawn") continue;
+    const name = `${site}/${device}`;
+    const known = starts.get(name);
+    if (known) known.push(startedAtMs);
+    else starts.set(name, [startedAtMs]);
+  }
+  return starts;
 }

@@ -1,7 +1,8 @@
 import type { ExactSum } from "./exact-sum.ts";
-import { mergeSums, roundSum } from "./exact-sum.ts";
+import { addExact, canonicalSum, mergeSums, roundSum } from "./exact-sum.ts";
 import type { Sketch } from "./sketch.ts";
-import { mergeSketches, sketchQuantile } from "./sketch.ts";
+import { EMPTY_SKETCH, mergeSketches, sketchQuantile } from "./sketch.ts";
+import { SketchSum } from "./sketch-sum.ts";
 
 /**
  * The mergeable summary of one series over a stretch of event time: a window, an hour, a day.
@@ -58,6 +59,55 @@ export function mergeAll(partials: Iterable<Partial>): Partial | undefined {
   for (const partial of partials) merged = merged ? mergePartials(merged, partial) : partial;
   return merged;
 }
+
+/** Merges partials in place: to what mergeAll gives for all of them, at a fraction of its cost for many. */
+export class PartialSum {
+  /** Everything but sum and sketch; undefined: of no partials. */
+  #rest: Writable<Partial> | undefined;
+  #sum: ExactSum = [];
+  readonly #sketch = new SketchSum();
+
+  /** Adds a partial. It must be disjoint from those before. */
+  add(partial: Partial): void {
+    for (const part of partial.sum) addExact(this.#sum, part);
+    this.#sketch.add(partial.sketch);
+    const rest = this.#rest;
+    if (!rest) {
+      this.#rest = { ...partial, sum: [], sketch: EMPTY_SKETCH };
+      return;
+    }
+    rest.count += partial.count;
+    rest.stamped += partial.stamped;
+    rest.min = Math.min(rest.min, partial.min);
+    rest.max = Math.max(rest.max, partial.max);
+    if (isBefore(partial.firstTsMs, partial.firstValue, rest.firstTsMs, rest.firstValue)) {
+      rest.firstTsMs = partial.firstTsMs;
+      rest.firstValue = partial.firstValue;
+    }
+    if (isBefore(rest.lastTsMs, rest.lastValue, partial.lastTsMs, partial.lastValue)) {
+      rest.lastTsMs = partial.lastTsMs;
+      rest.lastValue = partial.lastValue;
+    }
+    rest.low += partial.low;
+    rest.high += partial.high;
+    rest.critical += partial.critical;
+    if (rest.versions !== partial.versions) rest.versions = mergeVersions(rest.versions, partial.versions);
+  }
+
+  /** The partial of all that were added; undefined of none. */
+  toPartial(): Partial | undefined {
+    return this.#rest && { ...this.#rest, sum: canonicalSum(this.#sum), sketch: this.#sketch.toSketch() };
+  }
+
+  /** Begins anew. */
+  clear(): void {
+    this.#rest = undefined;
+    this.#sum = [];
+    this.#sketch.clear();
+  }
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** The exact sum, rounded once, over the count. Units of the readings. */
 export function partialMean(partial: Partial): number {

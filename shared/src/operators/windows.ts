@@ -1,9 +1,10 @@
-import type { ExactSum } from "./exact-sum.ts";
-import { addExact, canonicalSum } from "./exact-sum.ts";
-import { grownRows, growFloat64, growInt32 } from "./columns.ts";
+import type { Block } from "../model/reading.ts";
+import { grownRows, growInt32, PAGE_SERIES, PAGE_SHIFT } from "./columns.ts";
+import { CHUNK_BYTES, KeyChunks } from "./key-chunks.ts";
 import type { Partial } from "./partial.ts";
-import { isBefore } from "./partial.ts";
-import { sketchKey, sketchOfSortedKeys } from "./sketch.ts";
+import { CELL_BYTES, WindowCells } from "./window-cells.ts";
+
+export { JUDGED_CRITICAL, JUDGED_HIGH, JUDGED_IN_BAND, JUDGED_LOW } from "./window-cells.ts";
 
 /** A partial of one window of one series, as the fold emits it. */
 export interface WindowPartial {
@@ -12,250 +13,227 @@ export interface WindowPartial {
   readonly partial: Partial;
 }
 
-/** How a reading was judged. */
-export const JUDGED_IN_BAND = 0;
-export const JUDGED_LOW = 1;
-export const JUDGED_HIGH = 2;
-/** Added to the above when the reading is outside the critical limits as well. */
-export const JUDGED_CRITICAL = 4;
+/** Readings held before they must be drained. */
+export const WINDOW_READINGS_MAX: number = 2 ** 23;
 
-/** Readings held before drain() must be called: bounds the arena (8 bytes each) at 16 MiB. */
-export const WINDOW_READINGS_MAX: number = 2 ** 21;
+/**
+ * Bytes that waiting readings may take before they must be drained: 4.3 a reading, and some 170 a window, of which
+ * late or sparse readings make many.
+ */
+export const WINDOW_BYTES_MAX: number = 2 ** 26;
 
-/** Cells are found by window index × this + series. */
+/** Windows of a series beside the newest that are looked through before an index of them is made. */
+const WALK_MAX = 8;
+
+/** Windows are indexed by their number since the epoch × this + series. */
 const SERIES_SPACE = 2 ** 20;
 
 /**
  * Accumulates readings into windows of event time, order-free.
  *
- * Holds only what came since the last drain(): the partials it then returns merge downstream with those before, so
- * nothing here needs a checkpoint. Cells are columns; sketch keys wait in an arena and are sorted once, at the drain.
+ * Holds only what came since the last drain: the partials it then returns merge downstream with those before, so
+ * nothing here needs a checkpoint. Pages of PAGE_SERIES series are drained one at a time. Each series has the cell of
+ * its newest window at its own index; older windows that are still waiting hang from it in a list, newest first.
  */
 export class WindowAccumulator {
   readonly #windowMs: number;
-  #slots = 0;
-  #rows = 0;
-  #series = new Int32Array(0);
-  #startMs = new Float64Array(0);
-  #count = new Int32Array(0);
-  #stamped = new Int32Array(0);
-  #sumHigh = new Float64Array(0);
-  #sumLow = new Float64Array(0);
-  #min = new Float64Array(0);
-  #max = new Float64Array(0);
-  #firstTsMs = new Float64Array(0);
-  #firstValue = new Float64Array(0);
-  #lastTsMs = new Float64Array(0);
-  #lastValue = new Float64Array(0);
-  #low = new Int32Array(0);
-  #high = new Int32Array(0);
-  #critical = new Int32Array(0);
-  #version = new Int32Array(0);
-  /** What did not fit into the two doubles of a cell's sum: rare. */
-  readonly #sumRest = new Map<number, ExactSum>();
-  /** Versions of a cell beside its first: rare. */
-  readonly #otherVersions = new Map<number, Set<number>>();
-  /** The slot a series wrote to last, by series index; -1: none. */
-  #currentSlot = new Int32Array(0);
-  readonly #slotOfCell = new Map<number, number>();
-  #arenaLength = 0;
-  #arenaSlot = new Int32Array(0);
-  #arenaKey = new Int32Array(0);
+  readonly #chunks = new KeyChunks();
+  readonly #newest: WindowCells;
+  readonly #older: WindowCells;
+  /** Rows of #older ever used, those in use, and the first of the free ones, plus 1. */
+  #olderMade = 0;
+  #olderUsed = 0;
+  #olderFree = 0;
+  /** Rows of #older of the series that have many, by window and series; made when one of them is looked for. */
+  readonly #index = new Map<number, number>();
+  readonly #indexed = new Set<number>();
+  #readings = 0;
+  #pageReadings = new Int32Array(0);
+  /** The keys of the cell being drained. */
+  #keys = new Int32Array(0);
 
   /** windowMs: length of a window; windows start at multiples of it since the epoch. */
   constructor(windowMs: number) {
     this.#windowMs = windowMs;
+    this.#newest = new WindowCells(windowMs, this.#chunks);
+    this.#older = new WindowCells(windowMs, this.#chunks);
   }
 
+  /** Readings that wait. */
   get readings(): number {
-    return this.#arenaLength;
+    return this.#readings;
+  }
+
+  /** Readings that wait in a page. */
+  pageReadings(page: number): number {
+    return this.#pageReadings[page] ?? 0;
+  }
+
+  /** Bytes that the waiting readings take, beside 128 for each series. */
+  get bytes(): number {
+    return this.#olderUsed * CELL_BYTES + this.#chunks.used * CHUNK_BYTES;
   }
 
   /** Adds one reading. judged: JUDGED_…; version: the threshold version that judged it, 0 for none. */
   add(series: number, tsMs: number, value: number, stamped: number, judged: number, version: number): void {
-    const startMs = Math.floor(tsMs / this.#windowMs) * this.#windowMs;
-    let slot = series < this.#currentSlot.length ? this.#currentSlot[series]! : -1;
-    if (slot < 0 || this.#startMs[slot] !== startMs) slot = this.#slotFor(series, startMs, tsMs, value, version);
-
-    this.#count[slot]!++;
-    this.#stamped[slot]! += stamped;
-    this.#addToSum(slot, value);
-    if (value < this.#min[slot]!) this.#min[slot] = value;
-    if (value > this.#max[slot]!) this.#max[slot] = value;
-    if (isBefore(tsMs, value, this.#firstTsMs[slot]!, this.#firstValue[slot]!)) {
-      this.#firstTsMs[slot] = tsMs;
-      this.#firstValue[slot] = value;
+    if (series >= this.#newest.rows) this.#grow(series);
+    this.#readings++;
+    this.#pageReadings[series >>> PAGE_SHIFT]!++;
+    if (!this.#newest.holds(series, tsMs)) {
+      const startMs = Math.floor(tsMs / this.#windowMs) * this.#windowMs;
+      if (this.#newest.count(series) > 0 && startMs < this.#newest.startMs(series)) {
+        const row = this.#olderCell(series, startMs, tsMs, value, version);
+        this.#older.addOne(row, tsMs, value, stamped, judged, version);
+        return;
+      }
+      this.#beginNewest(series, startMs, tsMs, value, version);
     }
-    if (isBefore(this.#lastTsMs[slot]!, this.#lastValue[slot]!, tsMs, value)) {
-      this.#lastTsMs[slot] = tsMs;
-      this.#lastValue[slot] = value;
-    }
-    if (judged !== JUDGED_IN_BAND) {
-      if (judged & JUDGED_LOW) this.#low[slot]!++;
-      else this.#high[slot]!++;
-      if (judged & JUDGED_CRITICAL) this.#critical[slot]!++;
-    }
-    if (version !== this.#version[slot]) this.#addVersion(slot, version);
-    this.#addToArena(slot, sketchKey(value));
+    this.#newest.addOne(series, tsMs, value, stamped, judged, version);
   }
 
-  /** The partials of everything added since the last drain, by series and window; then empty. */
+  /**
+   * Adds readings [from, to) of a block, all of one series, in their band as judged by `version`, each later than the
+   * one before and than any that was added of the series. words: of the block's values.
+   */
+  addRun(series: number, block: Block, words: Int32Array, from: number, to: number, version: number): void {
+    if (series >= this.#newest.rows) this.#grow(series);
+    this.#readings += to - from;
+    this.#pageReadings[series >>> PAGE_SHIFT]! += to - from;
+    let next = from;
+    while (next < to) {
+      const tsMs = block.tsMs[next]!;
+      if (!this.#newest.holds(series, tsMs)) {
+        const startMs = Math.floor(tsMs / this.#windowMs) * this.#windowMs;
+        this.#beginNewest(series, startMs, tsMs, block.value[next]!, version);
+      }
+      next = this.#newest.addRun(series, block, words, next, to, version);
+    }
+  }
+
+  /** Reads what adding readings [from, to) of these series will need, all at once; returns something made of it. */
+  fetch(seriesOf: Uint32Array, from: number, to: number): number {
+    return this.#newest.fetch(seriesOf, from, to);
+  }
+
+  /** The partials of everything that waits, by series and window; then nothing does. */
   drain(): WindowPartial[] {
-    const keys = this.#sortedKeys();
     const partials: WindowPartial[] = [];
-    let start = 0;
-    for (let slot = 0; slot < this.#slots; slot++) {
-      const end = start + this.#count[slot]!;
-      partials.push({
-        series: this.#series[slot]!,
-        windowStartMs: this.#startMs[slot]!,
-        partial: this.#partialOf(slot, keys, start, end),
-      });
-      start = end;
+    for (let page = 0; page < this.#pageReadings.length; page++) {
+      for (const partial of this.drainPage(page)) partials.push(partial);
     }
-    this.#reset();
-    return partials.sort((a, b) => a.series - b.series || a.windowStartMs - b.windowStartMs);
+    return partials;
   }
 
-  #partialOf(slot: number, keys: Int32Array, start: number, end: number): Partial {
-    const sum: ExactSum = [...(this.#sumRest.get(slot) ?? [])];
-    addExact(sum, this.#sumLow[slot]!);
-    addExact(sum, this.#sumHigh[slot]!);
-    const others = this.#otherVersions.get(slot);
-    const versions = [this.#version[slot]!, ...(others ?? [])].filter((version) => version > 0);
-    return {
-      count: this.#count[slot]!,
-      stamped: this.#stamped[slot]!,
-      sum: canonicalSum(sum),
-      min: this.#min[slot]!,
-      max: this.#max[slot]!,
-      firstTsMs: this.#firstTsMs[slot]!,
-      firstValue: this.#firstValue[slot]!,
-      lastTsMs: this.#lastTsMs[slot]!,
-      lastValue: this.#lastValue[slot]!,
-      low: this.#low[slot]!,
-      high: this.#high[slot]!,
-      critical: this.#critical[slot]!,
-      versions: versions.toSorted((a, b) => a - b),
-      sketch: sketchOfSortedKeys(keys, start, end),
-    };
-  }
-
-  /** Adds to the pair of doubles, exactly: what a pair cannot hold goes to the rest (two-sum: Knuth, TAOCP 4.2.2). */
-  #addToSum(slot: number, value: number): void {
-    const high = this.#sumHigh[slot]!;
-    const sum = high + value;
-    const part = sum - high;
-    const error = high - (sum - part) + (value - part);
-    this.#sumHigh[slot] = sum;
-    if (error === 0) return;
-    const low = this.#sumLow[slot]!;
-    const lowSum = low + error;
-    const lowPart = lowSum - low;
-    const rest = low - (lowSum - lowPart) + (error - lowPart);
-    this.#sumLow[slot] = lowSum;
-    if (rest !== 0) {
-      const sumRest = this.#sumRest.get(slot) ?? [];
-      addExact(sumRest, rest);
-      this.#sumRest.set(slot, sumRest);
+  /** As drain(), of the series of one page. */
+  drainPage(page: number): WindowPartial[] {
+    const partials: WindowPartial[] = [];
+    if (this.pageReadings(page) === 0) return partials;
+    const newest = this.#newest;
+    const end = Math.min((page + 1) * PAGE_SERIES, newest.rows);
+    for (let series = page * PAGE_SERIES; series < end; series++) {
+      if (newest.count(series) === 0) continue;
+      if (newest.next(series) > 0) this.#drainOlder(series, partials);
+      partials.push(this.#take(newest, series, series));
     }
+    this.#readings -= this.#pageReadings[page]!;
+    this.#pageReadings[page] = 0;
+    return partials;
   }
 
-  #addVersion(slot: number, version: number): void {
-    const others = this.#otherVersions.get(slot) ?? new Set();
-    others.add(version);
-    this.#otherVersions.set(slot, others);
-  }
-
-  #addToArena(slot: number, key: number): void {
-    if (this.#arenaLength === this.#arenaKey.length) {
-      const rows = grownRows(this.#arenaLength, this.#arenaLength);
-      this.#arenaSlot = growInt32(this.#arenaSlot, rows, 0);
-      this.#arenaKey = growInt32(this.#arenaKey, rows, 0);
+  #drainOlder(series: number, partials: WindowPartial[]): void {
+    const windows: WindowPartial[] = [];
+    const isIndexed = this.#indexed.delete(series);
+    let link = this.#newest.next(series);
+    while (link > 0) {
+      const row = link - 1;
+      link = this.#older.next(row);
+      windows.push(this.#take(this.#older, row, series));
+      this.#older.setNext(row, this.#olderFree);
+      this.#olderFree = row + 1;
+      this.#olderUsed--;
     }
-    this.#arenaSlot[this.#arenaLength] = slot;
-    this.#arenaKey[this.#arenaLength] = key;
-    this.#arenaLength++;
+    if (isIndexed) for (const { windowStartMs } of windows) this.#index.delete(this.#placeOf(series, windowStartMs));
+    windows.sort((a, b) => a.windowStartMs - b.windowStartMs);
+    for (const window of windows) partials.push(window);
   }
 
-  /** The slot of a window that is not the series' current one: found, or made with this reading as its first. */
-  #slotFor(series: number, startMs: number, tsMs: number, value: number, version: number): number {
-    const cell = (startMs / this.#windowMs) * SERIES_SPACE + series;
-    let slot = this.#slotOfCell.get(cell);
-    if (slot === undefined) {
-      slot = this.#slots++;
-      if (slot >= this.#rows) this.#growCells(slot);
-      this.#slotOfCell.set(cell, slot);
-      this.#series[slot] = series;
-      this.#startMs[slot] = startMs;
-      this.#count[slot] = 0;
-      this.#stamped[slot] = 0;
-      this.#sumHigh[slot] = 0;
-      this.#sumLow[slot] = 0;
-      this.#min[slot] = value;
-      this.#max[slot] = value;
-      this.#firstTsMs[slot] = tsMs;
-      this.#firstValue[slot] = value;
-      this.#lastTsMs[slot] = tsMs;
-      this.#lastValue[slot] = value;
-      this.#low[slot] = 0;
-      this.#high[slot] = 0;
-      this.#critical[slot] = 0;
-      this.#version[slot] = version;
-    }
-    if (series >= this.#currentSlot.length) {
-      this.#currentSlot = growInt32(this.#currentSlot, grownRows(this.#currentSlot.length, series), -1);
-    }
-    this.#currentSlot[series] = slot;
-    return slot;
+  #take(cells: WindowCells, row: number, series: number): WindowPartial {
+    const count = cells.count(row);
+    if (count > this.#keys.length) this.#keys = new Int32Array(grownRows(this.#keys.length, count));
+    return { series, windowStartMs: cells.startMs(row), partial: cells.take(row, this.#keys) };
   }
 
-  #growCells(slot: number): void {
-    const rows = grownRows(this.#rows, slot);
-    this.#rows = rows;
-    this.#series = growInt32(this.#series, rows, 0);
-    this.#startMs = growFloat64(this.#startMs, rows, 0);
-    this.#count = growInt32(this.#count, rows, 0);
-    this.#stamped = growInt32(this.#stamped, rows, 0);
-    this.#sumHigh = growFloat64(this.#sumHigh, rows, 0);
-    this.#sumLow = growFloat64(this.#sumLow, rows, 0);
-    this.#min = growFloat64(this.#min, rows, 0);
-    this.#max = growFloat64(this.#max, rows, 0);
-    this.#firstTsMs = growFloat64(this.#firstTsMs, rows, 0);
-    this.#firstValue = growFloat64(this.#firstValue, rows, 0);
-    this.#lastTsMs = growFloat64(this.#lastTsMs, rows, 0);
-    this.#lastValue = growFloat64(this.#lastValue, rows, 0);
-    this.#low = growInt32(this.#low, rows, 0);
-    this.#high = growInt32(this.#high, rows, 0);
-    this.#critical = growInt32(this.#critical, rows, 0);
-    this.#version = growInt32(this.#version, rows, 0);
+  /** Begins the newest window of a series; what was the newest goes to the front of the older ones. */
+  #beginNewest(series: number, startMs: number, tsMs: number, value: number, version: number): void {
+    if (this.#newest.count(series) === 0) {
+      this.#newest.begin(series, startMs, tsMs, value, version);
+      return;
+    }
+    const row = this.#freeOlder();
+    const formerMs = this.#newest.startMs(series);
+    // It takes its place in the list with it: what came after it still does.
+    this.#newest.move(series, this.#older, row);
+    if (this.#indexed.has(series)) this.#index.set(this.#placeOf(series, formerMs), row);
+    this.#newest.begin(series, startMs, tsMs, value, version);
+    this.#newest.setNext(series, row + 1);
   }
 
-  /** The arena's keys by slot, ascending within each: one counting sort, then one short sort a slot. */
-  #sortedKeys(): Int32Array {
-    const next = new Int32Array(this.#slots);
-    let offset = 0;
-    for (let slot = 0; slot < this.#slots; slot++) {
-      next[slot] = offset;
-      offset += this.#count[slot]!;
+  /** The row in #older of a window before the newest: found, or made for this reading. */
+  #olderCell(series: number, startMs: number, tsMs: number, value: number, version: number): number {
+    const older = this.#older;
+    let link = this.#newest.next(series);
+    let later = 0;
+    for (let steps = 0; link > 0 && steps < WALK_MAX; steps++) {
+      const linkMs = older.startMs(link - 1);
+      if (linkMs === startMs) return link - 1;
+      if (linkMs > startMs) later = link;
+      link = older.next(link - 1);
     }
-    const keys = new Int32Array(this.#arenaLength);
-    for (let i = 0; i < this.#arenaLength; i++) keys[next[this.#arenaSlot[i]!]!++] = this.#arenaKey[i]!;
-    let start = 0;
-    for (let slot = 0; slot < this.#slots; slot++) {
-      const end = next[slot]!;
-      keys.subarray(start, end).sort();
-      start = end;
+    if (link > 0) {
+      const found = this.#findIndexed(series, startMs);
+      if (found !== undefined) return found;
     }
-    return keys;
+    const row = this.#freeOlder();
+    older.begin(row, startMs, tsMs, value, version);
+    if (later === 0) {
+      older.setNext(row, this.#newest.next(series));
+      this.#newest.setNext(series, row + 1);
+    } else {
+      older.setNext(row, older.next(later - 1));
+      older.setNext(later - 1, row + 1);
+    }
+    if (this.#indexed.has(series)) this.#index.set(this.#placeOf(series, startMs), row);
+    return row;
   }
 
-  #reset(): void {
-    for (let slot = 0; slot < this.#slots; slot++) this.#currentSlot[this.#series[slot]!] = -1;
-    this.#slots = 0;
-    this.#arenaLength = 0;
-    this.#sumRest.clear();
-    this.#otherVersions.clear();
-    this.#slotOfCell.clear();
+  #findIndexed(series: number, startMs: number): number | undefined {
+    if (!this.#indexed.has(series)) {
+      this.#indexed.add(series);
+      for (let link = this.#newest.next(series); link > 0; link = this.#older.next(link - 1)) {
+        this.#index.set(this.#placeOf(series, this.#older.startMs(link - 1)), link - 1);
+      }
+    }
+    return this.#index.get(this.#placeOf(series, startMs));
+  }
+
+  #placeOf(series: number, startMs: number): number {
+    return (startMs / this.#windowMs) * SERIES_SPACE + series;
+  }
+
+  #freeOlder(): number {
+    this.#olderUsed++;
+    if (this.#olderFree > 0) {
+      const row = this.#olderFree - 1;
+      this.#olderFree = this.#older.next(row);
+      return row;
+    }
+    const row = this.#olderMade++;
+    if (row >= this.#older.rows) this.#older.grow(row);
+    return row;
+  }
+
+  #grow(series: number): void {
+    this.#newest.grow(series);
+    this.#pageReadings = growInt32(this.#pageReadings, Math.ceil(this.#newest.rows / PAGE_SERIES), 0);
   }
 }

@@ -3,7 +3,7 @@ import { CodedError } from "../errors.ts";
 /** Appends numbers and bytes to a buffer that grows by doubling. */
 export class ByteWriter {
   #bytes: Uint8Array<ArrayBuffer>;
-  #view: DataView;
+  #view: DataView<ArrayBuffer>;
   #length = 0;
 
   constructor(capacityBytes = 1024) {
@@ -15,9 +15,27 @@ export class ByteWriter {
     return this.#length;
   }
 
+  /** The buffer, for what claim() made room for; valid until the next write. */
+  get view(): DataView<ArrayBuffer> {
+    return this.#view;
+  }
+
   /** A copy of what was written. */
   toBytes(): Uint8Array {
     return this.#bytes.slice(0, this.#length);
+  }
+
+  /** Forgets what was written and keeps the buffer. */
+  clear(): void {
+    this.#length = 0;
+  }
+
+  /** Appends `count` bytes for the caller to fill in `view`, with `slack` more behind them; returns their offset. */
+  claim(count: number, slack = 0): number {
+    this.#reserve(count + slack);
+    const offset = this.#length;
+    this.#length += count;
+    return offset;
   }
 
   uint8(value: number): void {
@@ -36,14 +54,18 @@ export class ByteWriter {
   varint(value: number): void {
     this.#reserve(8);
     let rest = value;
-    while (rest >= 0x80) {
+    while (rest >= 2 ** 31) {
       this.#bytes[this.#length++] = (rest % 0x80) + 0x80;
       rest = Math.floor(rest / 0x80);
+    }
+    while (rest >= 0x80) {
+      this.#bytes[this.#length++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
     }
     this.#bytes[this.#length++] = rest;
   }
 
-  /** Whole number of either sign, |value| ≤ 2^52: zigzag, so that small magnitudes are short. */
+  /** Whole number of either sign, |value| < 2^52: zigzag, so that small magnitudes are short. */
   zigzag(value: number): void {
     this.varint(value >= 0 ? value * 2 : -value * 2 - 1);
   }
@@ -64,19 +86,59 @@ export class ByteWriter {
   }
 }
 
+/** Bytes of zero behind those loaded into a reader: they may be looked at. */
+const READ_AHEAD = 8;
+
 /** Reads what ByteWriter wrote. Every method throws CodedError TRUNCATED past the end, or where a number is too long. */
 export class ByteReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  #bytes: Uint8Array;
+  #view: DataView;
+  #length: number;
   #offset = 0;
+  #owned = false;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#length = bytes.length;
   }
 
   get done(): boolean {
-    return this.#offset >= this.#bytes.length;
+    return this.#offset >= this.#length;
+  }
+
+  /** Bytes not yet read. */
+  get restBytes(): number {
+    return this.#length - this.#offset;
+  }
+
+  /** The bytes being read, for what claim() found to be there, and READ_AHEAD zeros more after load(). */
+  get view(): DataView {
+    return this.#view;
+  }
+
+  /**
+   * Begins anew with a copy of `bytes`, in a buffer that is kept from one time to the next. `view` then has READ_AHEAD
+   * zeros behind the bytes to read, so that bits can be taken by words.
+   */
+  load(bytes: Uint8Array): void {
+    if (!this.#owned || this.#bytes.length < bytes.length + READ_AHEAD) {
+      this.#bytes = new Uint8Array((bytes.length + READ_AHEAD) * 2);
+      this.#view = new DataView(this.#bytes.buffer);
+      this.#owned = true;
+    }
+    this.#bytes.set(bytes);
+    this.#bytes.fill(0, bytes.length, bytes.length + READ_AHEAD);
+    this.#length = bytes.length;
+    this.#offset = 0;
+  }
+
+  /** Skips `count` bytes for the caller to read in `view`; returns their offset. */
+  claim(count: number): number {
+    this.#need(count);
+    const offset = this.#offset;
+    this.#offset += count;
+    return offset;
   }
 
   uint8(): number {
@@ -92,8 +154,10 @@ export class ByteReader {
   }
 
   varint(): number {
-    let value = 0;
-    for (let scale = 1; scale < 2 ** 56; scale *= 0x80) {
+    const first = this.uint8();
+    if (first < 0x80) return first;
+    let value = first & 0x7f;
+    for (let scale = 0x80; scale < 2 ** 56; scale *= 0x80) {
       const byte = this.uint8();
       value += (byte & 0x7f) * scale;
       if (value > Number.MAX_SAFE_INTEGER) break;
@@ -123,8 +187,8 @@ export class ByteReader {
   }
 
   #need(count: number): void {
-    if (this.#offset + count > this.#bytes.length) {
-      throw new CodedError("TRUNCATED", `A stored or sent block ends after ${this.#bytes.length} bytes, in mid-value.`);
+    if (this.#offset + count > this.#length) {
+      throw new CodedError("TRUNCATED", `A stored or sent block ends after ${this.#length} bytes, in mid-value.`);
     }
   }
 }

@@ -1,0 +1,416 @@
+import type { Alert } from "@weir/shared/model/alert";
+import type { SeriesKey } from "@weir/shared/model/reading";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import { CodedError, errorMessage } from "@weir/shared/errors";
+import type { Emissions, RefoldRequest } from "@weir/shared/operators/series-fold";
+import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
+import { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
+import { encodeBlock } from "../store/block-codec.ts";
+import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "../store/schema.ts";
+import type { CommitBatch, EntryRow, OutboxRow, Store } from "../store/store.ts";
+import { Admission } from "./admission.ts";
+import type { Batch, ReadingColumns } from "./batch.ts";
+import { retainRows } from "./batch.ts";
+import type { CommitClock } from "./commit-timer.ts";
+import { laterBy, RETRY_MS } from "./commit-timer.ts";
+import { SeriesNames } from "./dictionary.ts";
+import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts";
+import { Ledger } from "./ledger.ts";
+import type { PageRow } from "./pages.ts";
+import { DirtyPages, pageOf, pagePositions } from "./pages.ts";
+import { recoverFold } from "./recover.ts";
+import type { RefoldResult } from "./refold.ts";
+import { refold } from "./refold.ts";
+import { SeriesOrder } from "./series-order.ts";
+import type { StoreBounds } from "./trim.ts";
+import { trimStore } from "./trim.ts";
+
+/**
+ * From batches to the log, through the fold, to the outbox: one thread, one order.
+ *
+ * A group commit admits what is new, folds it, and writes the log entry, what the fold emitted and the ledger in one
+ * transaction; only then is the intake told. Nothing reaches an operator that is not in the log, so recovery and replay
+ * are the same fold over the same entries.
+ */
+
+/** Bounds and lengths, as the settings of the same names. */
+export interface CoreOptions extends StoreBounds {
+  readonly windowMs: number;
+  readonly checkpointIntervalMs: number;
+}
+
+export interface CoreHooks extends CommitClock {
+  /** A batch is durable. columns: lent with it, for the intake to use again. */
+  committed(columns: ReadingColumns): void;
+  /** Something was added to the outbox. */
+  emitted(): void;
+  /** Alerts that are now durable, for local subscribers. */
+  alerts(alerts: readonly Alert[]): void;
+  /** Something a person should read, such as a disk that is full; once when it begins and once when it ends. */
+  warn(message: string): void;
+}
+
+/** Window partials that checkpoints send a second, about: with more series than that allows, a page's turn comes later. */
+const PARTIALS_PER_SECOND = 1600;
+/** Readings that wait in the windows of one page, at most, before it is flushed out of turn: bounds how long that takes. */
+const PAGE_READINGS_MAX: number = 2 ** 19;
+
+/** A write that the disk refused, and what is to be done when it has been made. */
+interface StuckWrite {
+  readonly batch: CommitBatch;
+  readonly settle: () => void;
+}
+
+/** Keeps log, fold and outbox in step. One instance a data file. */
+export class Core {
+  readonly #store: Store;
+  readonly #options: CoreOptions;
+  readonly #hooks: CoreHooks;
+  readonly #names: SeriesNames;
+  readonly #thresholds = new ThresholdHistory();
+  readonly #fold: SeriesFold;
+  readonly #admission: Admission;
+  readonly #order = new SeriesOrder();
+  readonly #ledger: Ledger;
+  readonly #dirty = new DirtyPages();
+  #keep = new Uint8Array(0);
+  #refolds: RefoldRequest[] = [];
+  readonly #refoldPages = new Set<number>();
+  /** Emissions of the fold not yet committed. */
+  #out: Emissions = createEmissions();
+  /** Written before anything else once it can be. */
+  #stuck: StuckWrite | undefined;
+  /** A batch that came meanwhile. */
+  #waiting: Batch | undefined;
+  #cancelRetry: (() => void) | undefined;
+  #deadLettersUntrimmed = 0;
+  /** As written last. */
+  #recoverSeq = 0;
+  #nextPage = 0;
+  #pageFlushedMs = 0;
+  #refoldedMs = 0;
+  #trimmedMs = 0;
+  #readings = 0;
+
+  /** Recovers: loads the checkpoint and folds the log from there to its head. */
+  constructor(store: Store, options: CoreOptions, hooks: CoreHooks) {
+    this.#store = store;
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#names = new SeriesNames(store.allSeries());
+    this.#ledger = new Ledger(store.ledger());
+    this.#admission = new Admission(store);
+    this.#fold = new SeriesFold((series) => this.#names.keyOf(series), this.#thresholds, {
+      windowMs: options.windowMs,
+    });
+    this.#addRefolds(recoverFold(store, this.#fold, this.#thresholds, this.#dirty), store.lastSeq);
+    this.#fold.positions().forEach((positionMs, series) => this.#admission.restore(series, positionMs));
+    const nowMs = hooks.now();
+    this.#pageFlushedMs = nowMs;
+    this.#refoldedMs = nowMs;
+    this.#trimmedMs = nowMs;
+  }
+
+  /** Names of the series by index: a view. */
+  get names(): readonly SeriesKey[] {
+    return this.#names.all();
+  }
+
+  /** Readings stored since the start of the process. */
+  get readings(): number {
+    return this.#readings;
+  }
+
+  get ledger(): ReturnType<Ledger["totals"]> {
+    return this.#ledger.totals();
+  }
+
+  /** Numbers of the threshold versions in the log. */
+  get thresholdVersions(): number[] {
+    return this.#thresholds.versions().map(({ version }) => version);
+  }
+
+  /** The group commit of a batch; committed() is called when it is durable. The next batch must wait for that. */
+  commit(batch: Batch): void {
+    if (this.#stuck) {
+      this.#waiting = batch;
+      return;
+    }
+    for (const key of batch.series) this.#names.add(key);
+    for (const { source, reason, count } of batch.ledger) this.#ledger.add(source, reason, count);
+    const entries = this.#admit(batch);
+    // With no entry, everything was a duplicate or refused: what it repeats is durable already.
+    this.#write({ entries, batch }, () => this.#hooks.committed(batch.readings));
+    this.#flushFullPages();
+  }
+
+  /** Enters a threshold version in the log and judges by it. Returns when it is durable; throws when it is not. */
+  addThresholds(version: ThresholdVersion): void {
+    this.#assertWritable(version);
+    if (this.#thresholds.get(version.version)) return;
+    const body = Buffer.from(JSON.stringify(version));
+    this.#fold.applyThresholds(version, this.#out);
+    this.#write({ entries: [{ kind: ENTRY_THRESHOLDS, minTsMs: null, maxTsMs: null, readings: 0, body }] });
+    this.#assertWritable(version);
+  }
+
+  /** Enters the clock and the losses since the last tick in the log. */
+  tick(): void {
+    if (this.#stuck) return;
+    const tick = { nowMs: this.#hooks.now(), ...this.#ledger.takeLosses() };
+    const body = Buffer.from(JSON.stringify(tick));
+    const entries = [{ kind: ENTRY_TICK, minTsMs: null, maxTsMs: null, readings: 0, body }];
+    this.#write({ entries, frames: [tickFrame(tick)] });
+  }
+
+  /**
+   * Does what is due of the checkpoint: the windows of the next page, re-folds that wait, the bounds of the file. To be
+   * called often; each call does little.
+   */
+  checkpointTurn(): void {
+    const nowMs = this.#hooks.now();
+    const { checkpointIntervalMs } = this.#options;
+    if (this.#refolds.length > 0 && nowMs - this.#refoldedMs >= checkpointIntervalMs) this.#runRefolds(nowMs);
+    const pages = this.#fold.pages;
+    if (nowMs - this.#pageFlushedMs >= this.#roundMs / Math.max(1, pages)) {
+      this.#pageFlushedMs = nowMs;
+      for (let tried = 0; tried < pages; tried++) {
+        const page = this.#nextPage++ % pages;
+        if (!this.#isDue(page)) continue;
+        this.#flushPages([page]);
+        break;
+      }
+    }
+    if (nowMs - this.#trimmedMs >= checkpointIntervalMs) this.#trim(nowMs);
+  }
+
+  /** Flushes all pages, runs all re-folds, and trims: recovery then has nothing to fold. */
+  checkpoint(): void {
+    const nowMs = this.#hooks.now();
+    if (this.#refolds.length > 0) this.#runRefolds(nowMs);
+    this.#flushPages(Array.from({ length: this.#fold.pages }, (_, page) => page).filter((page) => this.#isDue(page)));
+    this.#trim(nowMs);
+  }
+
+  /** Enters a last tick and checkpoints. */
+  close(): void {
+    this.tick();
+    this.checkpoint();
+    this.#cancelRetry?.();
+  }
+
+  /** Time in which every page is flushed once, ms. */
+  get #roundMs(): number {
+    const { checkpointIntervalMs, windowMs } = this.#options;
+    const paced = Math.min(windowMs, (this.#names.size / PARTIALS_PER_SECOND) * 1000);
+    return Math.max(checkpointIntervalMs, paced);
+  }
+
+  /** A page that waits for a re-fold is flushed together with it. */
+  #isDue(page: number): boolean {
+    if (!this.#dirty.isDirty(page)) return false;
+    return !this.#refoldPages.has(page);
+  }
+
+  /** Admits and folds the readings of a batch; returns their log entry, or nothing when all of them were known. */
+  #admit(batch: Batch): EntryRow[] {
+    const block = this.#order.apply(batch.readings);
+    const { count } = block;
+    if (count === 0) return [];
+    if (this.#keep.length < count) this.#keep = new Uint8Array(count * 2);
+    const duplicates = this.#admission.admit(block, this.#keep);
+    this.#count(batch.sources, block);
+    if (duplicates > 0) retainRows(block, this.#keep);
+    if (block.count === 0) return [];
+    this.#readings += block.count;
+    const { minTsMs, maxTsMs } = timeRange(block);
+    this.#fold.applyBlock(block, this.#out);
+    this.#dirty.touchAll(block.series, block.count, this.#store.lastSeq + 1);
+    return [{ kind: ENTRY_BLOCK, minTsMs, maxTsMs, readings: block.count, body: encodeBlock(block) }];
+  }
+
+  #count(sources: readonly string[], block: ReadingColumns): void {
+    const stored = sources.map(() => 0);
+    const duplicates = sources.map(() => 0);
+    for (let i = 0; i < block.count; i++) {
+      const counts = this.#keep[i] === 1 ? stored : duplicates;
+      counts[block.source[i]!]!++;
+    }
+    sources.forEach((source, number) => {
+      this.#ledger.add(source, "stored", stored[number]!);
+      this.#ledger.add(source, "duplicate", duplicates[number]!);
+    });
+  }
+
+  /** Pages whose windows hold too many readings are flushed now, and all where all of them do together. */
+  #flushFullPages(): void {
+    const isFull = this.#fold.windowReadings >= WINDOW_READINGS_MAX / 2;
+    for (let page = 0; page < this.#fold.pages; page++) {
+      const readings = this.#fold.pageWindowReadings(page);
+      if (readings < PAGE_READINGS_MAX && !(isFull && readings > 0)) continue;
+      if (this.#isDue(page)) this.#flushPages([page]);
+      else this.#runRefolds(this.#hooks.now());
+    }
+  }
+
+  #flushPages(pages: readonly number[]): void {
+    if (this.#stuck || pages.length === 0) return;
+    const partials = pages.flatMap((page) => this.#fold.flushPage(page, this.#out));
+    this.#write({ frames: partialFrames(partials, false), pages });
+  }
+
+  /** Runs the re-folds that wait. Windows of their series go first: what a re-fold replaces must be there. */
+  #runRefolds(nowMs: number): void {
+    if (this.#stuck || this.#refolds.length === 0) return;
+    this.#refoldedMs = nowMs;
+    const requests = this.#refolds;
+    this.#refolds = [];
+    const pages = [...this.#refoldPages];
+    this.#refoldPages.clear();
+    const partials = pages.flatMap((page) => this.#fold.flushPage(page, this.#out));
+    const keyOf = (series: number): SeriesKey => this.#names.keyOf(series);
+    const refolded = refold(requests, this.#store, this.#fold, this.#thresholds, keyOf, this.#options.windowMs);
+    const frames = [...partialFrames(partials, false), ...partialFrames(refolded.partials, true)];
+    this.#write({ frames, refolded, pages });
+  }
+
+  /** A page that waits for a re-fold stays to be recovered from before it. */
+  #addRefolds(requests: readonly RefoldRequest[], seq: number): void {
+    for (const request of requests) {
+      this.#refolds.push(request);
+      this.#refoldPages.add(pageOf(request.series));
+      this.#dirty.touch(pageOf(request.series), seq);
+    }
+  }
+
+  /**
+   * Writes what it is given with all that waits: emissions, names, dead letters, the ledger. pages: their windows have
+   * been flushed into `frames`, so recovery passes over them up to here. settle: called when it is durable.
+   */
+  #write(
+    what: {
+      readonly entries?: readonly EntryRow[];
+      readonly frames?: readonly OutboxRow[];
+      readonly refolded?: RefoldResult;
+      readonly pages?: readonly number[];
+      readonly isCheckpoint?: boolean;
+      readonly batch?: Batch;
+    },
+    settle: () => void = () => {},
+  ): void {
+    const { entries = [], frames = [], refolded, pages = [], batch } = what;
+    const isCheckpoint = what.isCheckpoint ?? pages.length > 0;
+    const { alerts, closed, refolds } = this.#out;
+    this.#out = createEmissions();
+    const seq = this.#store.lastSeq + entries.length;
+    this.#addRefolds(refolds, seq);
+    const allAlerts = [...alerts, ...(refolded?.alerts ?? [])];
+    const series = batch?.series ?? [];
+    const allFrames = [...seriesFrames(series), ...alertFrames(allAlerts), ...frames];
+    const commit: CommitBatch = {
+      receivedMs: this.#hooks.now(),
+      entries,
+      series,
+      frames: allFrames,
+      deadLetters: this.#withinBound(batch?.deadLetters ?? []),
+      ledger: this.#ledger.takeDirty(),
+      closedEpisodes: [...closed, ...(refolded?.closed ?? [])],
+      dropEpisodes: refolded?.dropEpisodes ?? [],
+      checkpoint: isCheckpoint ? this.#pageRows(pages, seq) : undefined,
+    };
+    this.#writeBatch(commit, () => {
+      settle();
+      if (allFrames.length > 0) this.#hooks.emitted();
+      if (allAlerts.length > 0) this.#hooks.alerts(allAlerts);
+    });
+  }
+
+  /** Trimmed at times: in between, at most as many dead letters are written as are kept. */
+  #withinBound(deadLetters: Batch["deadLetters"]): Batch["deadLetters"] {
+    const kept = deadLetters.slice(0, Math.max(0, this.#options.deadLetterCountMax - this.#deadLettersUntrimmed));
+    this.#deadLettersUntrimmed += kept.length;
+    return kept;
+  }
+
+  #pageRows(pages: readonly number[], seq: number): CommitBatch["checkpoint"] {
+    const rows: PageRow[] = [];
+    for (const page of pages) {
+      this.#dirty.clean(page);
+      const episodes = [...this.#fold.openEpisodesOf(page)];
+      rows.push({ page, seq, positions: pagePositions(this.#fold.positions(), page), episodes });
+    }
+    this.#recoverSeq = this.#dirty.recoverSeq(seq);
+    return { pages: rows, recoverSeq: this.#recoverSeq };
+  }
+
+  #writeBatch(batch: CommitBatch, settle: () => void): void {
+    try {
+      this.#store.commit(batch);
+    } catch (error) {
+      this.#stuck = { batch, settle };
+      this.#hooks.warn(
+        `Cannot write the data file: ${errorMessage(error)}. Sources are held back until it can be written.`,
+      );
+      this.#retryLater();
+      return;
+    }
+    settle();
+  }
+
+  #retryLater(): void {
+    this.#cancelRetry = laterBy(this.#hooks, () => this.retry(), RETRY_MS);
+  }
+
+  /** Tries to write what the disk refused; nothing where it refused nothing. */
+  retry(): void {
+    const stuck = this.#stuck;
+    if (!stuck) return;
+    this.#cancelRetry?.();
+    try {
+      this.#store.commit(stuck.batch);
+    } catch {
+      this.#retryLater();
+      return;
+    }
+    this.#stuck = undefined;
+    this.#hooks.warn("The data file can be written again.");
+    stuck.settle();
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting) this.commit(waiting);
+  }
+
+  #assertWritable({ version }: ThresholdVersion): void {
+    if (!this.#stuck) return;
+    throw new CodedError(
+      "DATA_FILE_STUCK",
+      `The data file cannot be written; threshold version ${version} was not taken.`,
+    );
+  }
+
+  #trim(nowMs: number): void {
+    if (this.#stuck) return;
+    this.#trimmedMs = nowMs;
+    // Entries of which no page took notice, such as ticks, need not be folded again either; or they could never go.
+    if (this.#dirty.recoverSeq(this.#store.lastSeq) > this.#recoverSeq) this.#write({ isCheckpoint: true });
+    if (this.#stuck) return;
+    try {
+      trimStore(this.#store, this.#ledger, this.#options, nowMs, (line) => this.#hooks.warn(line));
+      this.#deadLettersUntrimmed = 0;
+    } catch (error) {
+      this.#hooks.warn(`Cannot trim the data file: ${errorMessage(error)}. Tried again at the next checkpoint.`);
+    }
+  }
+}
+
+function timeRange({ tsMs, count }: ReadingColumns): { readonly minTsMs: number; readonly maxTsMs: number } {
+  let minTsMs = Infinity;
+  let maxTsMs = -Infinity;
+  for (let i = 0; i < count; i++) {
+    const time = tsMs[i]!;
+    if (time < minTsMs) minTsMs = time;
+    if (time > maxTsMs) maxTsMs = time;
+  }
+  return { minTsMs, maxTsMs };
+}

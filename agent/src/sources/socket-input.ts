@@ -1,0 +1,109 @@
+import type { Socket } from "node:net";
+import type { Intake } from "./intake.ts";
+import { type FrameHandler, type FrameLimits, FrameReader, type PartialBudget } from "./mqtt-frames.ts";
+
+/** What the connections of one source share for reading. */
+export interface InputHub {
+  readonly limits: FrameLimits;
+  readonly partialBudget: PartialBudget;
+  readonly intake: Intake;
+  readonly counters: { bytes: number; reads: number };
+}
+
+/** Whose socket it is. */
+export interface InputOwner {
+  /** Whether bytes may be read now. */
+  readonly readable: boolean;
+  /** bytes[0, length) have come; they are lent. Returns false where they are not to be handled. */
+  heard(bytes: Buffer, length: number): boolean;
+  /** Frames are about to be handled. */
+  reading(): void;
+  /** What would have to be kept is too much. */
+  overBudget(): void;
+}
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+/**
+ * Reads a socket and hands its frames over. When one is not taken, reading stops, and what was read and not handled
+ * waits in #rest, less than one chunk.
+ */
+export class SocketInput {
+  readonly #socket: Socket;
+  readonly #hub: InputHub;
+  readonly #owner: InputOwner;
+  readonly #reader: FrameReader;
+  #rest: Buffer | null = null;
+  #closed = false;
+
+  constructor(socket: Socket, hub: InputHub, handler: FrameHandler, owner: InputOwner) {
+    this.#socket = socket;
+    this.#hub = hub;
+    this.#owner = owner;
+    this.#reader = new FrameReader(hub.limits, hub.partialBudget, handler);
+    socket.on("data", (chunk: Buffer) => this.#data(chunk, chunk.length));
+  }
+
+  /** True where bytes have been read and not handled yet. */
+  get inHand(): boolean {
+    return this.#rest !== null || this.#reader.holds;
+  }
+
+  /** Stops reading where the owner says so; what is in hand is kept. */
+  pause(): void {
+    if (!this.#closed && (this.inHand || !this.#owner.readable)) this.#socket.pause();
+  }
+
+  /** Reads on where the owner allows it, beginning with what is in hand. */
+  resume(): void {
+    if (this.#closed || !this.#owner.readable) return;
+    if (this.inHand) this.#consumeRest();
+    if (!this.#closed && !this.inHand && this.#owner.readable) this.#socket.resume();
+  }
+
+  /** Gives back what is held; bytes that still come are thrown away. */
+  close(): void {
+    this.#closed = true;
+    this.#reader.close();
+    this.#hub.partialBudget.bytes -= this.#rest?.length ?? 0;
+    this.#rest = null;
+  }
+
+  #data(bytes: Buffer, length: number): void {
+    if (this.#closed) return;
+    const { counters } = this.#hub;
+    counters.reads++;
+    counters.bytes += length;
+    if (!this.#owner.heard(bytes, length)) return;
+    const at = this.#consume(bytes, 0, length);
+    if (at < length) this.#keep(bytes, at, length);
+    this.pause();
+  }
+
+  /** Hands over the frames in bytes[from, end); returns how far it came. */
+  #consume(bytes: Buffer, from: number, end: number): number {
+    this.#owner.reading();
+    this.#hub.intake.port.turn();
+    // Answers to one chunk (PUBCOMP, PINGRESP) leave in one write.
+    this.#socket.cork();
+    const at = this.#reader.read(bytes, from, end);
+    this.#socket.uncork();
+    return this.#closed ? end : at;
+  }
+
+  #consumeRest(): void {
+    const rest = this.#rest ?? NOTHING;
+    const at = this.#consume(rest, 0, rest.length);
+    // Without a rest, the reader alone held something; closed meanwhile, the rest has been given back.
+    if (this.#closed || this.#rest === null) return;
+    this.#hub.partialBudget.bytes -= at;
+    this.#rest = at < rest.length ? rest.subarray(at) : null;
+  }
+
+  #keep(bytes: Buffer, from: number, end: number): void {
+    const budget = this.#hub.partialBudget;
+    if (budget.bytes + end - from > budget.bytesMax) return this.#owner.overBudget();
+    budget.bytes += end - from;
+    this.#rest = Buffer.from(bytes.subarray(from, end));
+  }
+}

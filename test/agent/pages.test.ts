@@ -1,0 +1,138 @@
+import * as assert from "uvu/assert";
+import fc from "fast-check";
+import type { Partial } from "@weir/shared/operators/partial";
+import { mergePartials } from "@weir/shared/operators/partial";
+import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
+import { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { decodeWindows, encodePartial } from "@weir/shared/wire/partial-codec";
+import { suite } from "../support/suite.ts";
+import { Line, NOW_MS, version } from "./pipeline-fixture.ts";
+
+const test = suite("checkpoint page by page");
+
+let line: Line;
+test.after.each(() => line.close());
+
+/** Series 0, 1030 and 2060 lie on three pages. */
+const SERIES_COUNT = 2100;
+const CHOSEN = [0, 1, 1030, 2060] as const;
+const KEY = { site: "s", device: "d" } as const;
+
+/** Registers all series with one message, and stores a reading of each. */
+function register(): void {
+  const values = Object.fromEntries(Array.from({ length: SERIES_COUNT }, (_, i) => [`m${i}`, 0]));
+  line.raw("t/s/d/x", JSON.stringify({ ts: NOW_MS - 3_600_000, values }));
+  line.pipeline.checkpoint();
+}
+
+/** What an aggregator would hold of the windows, from everything that was put into the outbox. */
+function summarised(): Map<string, string> {
+  const cells = new Map<string, Partial>();
+  for (const frame of line.frames("data")) {
+    if (frame.kind !== "partials") continue;
+    for (const { series, windowStartMs, partial } of decodeWindows(frame.windows)) {
+      const cell = `${series}@${windowStartMs}`;
+      const before = frame.replace ? undefined : cells.get(cell);
+      cells.set(cell, before ? mergePartials(before, partial) : partial);
+    }
+  }
+  return new Map([...cells].map(([cell, partial]) => [cell, Buffer.from(encodePartial(partial)).toString("hex")]));
+}
+
+/** The same from a plain fold over the log, all versions known. */
+function expected(): Map<string, string> {
+  const thresholds = new ThresholdHistory();
+  for (const one of line.store.thresholdVersions(1e9)) thresholds.add(one);
+  const keyOf = (series: number): { site: string; device: string; metric: string } => ({
+    ...KEY,
+    metric: `x.m${series}`,
+  });
+  const fold = new SeriesFold(keyOf, thresholds, { windowMs: 60_000 });
+  for (const entry of line.store.entries(0))
+    if (entry.kind === "block") fold.applyBlock(entry.block, createEmissions());
+  const windows = fold.flush(createEmissions());
+  return new Map(
+    windows.map(({ series, windowStartMs, partial }) => [
+      `${series}@${windowStartMs}`,
+      Buffer.from(encodePartial(partial)).toString("hex"),
+    ]),
+  );
+}
+
+const stepArb = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant("send" as const),
+      series: fc.constantFrom(...CHOSEN),
+      value: fc.integer({ min: -20, max: 20 }),
+      agoMs: fc.integer({ min: 0, max: 200_000 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.constant({ kind: "commit" as const }) },
+  { weight: 3, arbitrary: fc.constant({ kind: "turn" as const }) },
+  { weight: 2, arbitrary: fc.constant({ kind: "restart" as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("version" as const),
+      agoMs: fc.integer({ min: 0, max: 200_000 }),
+      high: fc.integer({ min: 1, max: 15 }),
+    }),
+  },
+);
+
+test("each page recovers from its own place in the log: every reading is summarised once, whenever it is killed", () => {
+  fc.assert(
+    fc.property(fc.array(stepArb, { maxLength: 40 }), (steps) => {
+      line = new Line({ seriesMax: 3000, checkpointIntervalMs: 1000 });
+      try {
+        register();
+        let versions = 0;
+        for (const step of steps) {
+          line.nowMs += 400;
+          if (step.kind === "send") {
+            line.raw(
+              "t/s/d/x",
+              JSON.stringify({ ts: NOW_MS - step.agoMs, values: { [`m${step.series}`]: step.value } }),
+            );
+          } else if (step.kind === "commit") line.pipeline.commit();
+          else if (step.kind === "restart") line.restart();
+          else if (step.kind === "version")
+            line.pipeline.addThresholds(version(++versions, NOW_MS - step.agoMs, step.high));
+          else line.pipeline.core.checkpointTurn();
+        }
+        line.pipeline.checkpoint();
+        assert.equal(summarised(), expected());
+        const { recoverSeq } = line.store.readCheckpoint();
+        assert.is(recoverSeq, line.store.lastSeq, "nothing is left to recover");
+      } finally {
+        line.close();
+      }
+    }),
+    { numRuns: 25 },
+  );
+  line = new Line();
+});
+
+test("a turn flushes one page, in its turn, and passes over those in which nothing happened", () => {
+  line = new Line({ seriesMax: 3000, checkpointIntervalMs: 1000 });
+  register();
+  const flushed: number[][] = [];
+  const commit = line.store.commit.bind(line.store);
+  line.store.commit = (batch) => {
+    if (batch.checkpoint) flushed.push(batch.checkpoint.pages.map(({ page }) => page));
+    commit(batch);
+  };
+  const send = (series: number, i: number): void => {
+    line.raw("t/s/d/x", JSON.stringify({ ts: NOW_MS + i, values: { [`m${series}`]: i } }));
+    line.pipeline.commit();
+  };
+  send(0, 1);
+  send(2060, 1);
+  for (let turn = 0; turn < 12; turn++) {
+    line.nowMs += 100;
+    line.pipeline.core.checkpointTurn();
+  }
+  assert.equal(flushed.toSorted(), [[0], [2]]);
+});
