@@ -1,4 +1,5 @@
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
+import { BlockBatch } from "@weir/shared/operators/block-batch";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import type { Episode } from "@weir/shared/operators/episodes";
 import { MemoryReport } from "@weir/shared/operators/memory-report";
@@ -30,8 +31,10 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
   const report = new MemoryReport(agent, keyOf, thresholds, calendar);
   const episodes: Episode[] = [];
   const out = createEmissions();
+  const batch = new BlockBatch(fold, out);
 
   const settle = (): void => {
+    batch.drain();
     // A page at a time: its partials are garbage before those of the next are made.
     for (let page = 0; page < fold.pages; page++) report.applyWindows(fold.flushPage(page, out));
     report.applyAlerts(out.alerts);
@@ -41,7 +44,7 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
   };
   for (const entry of store.entries(0)) {
     // All versions are known from the start, so each reading is judged once, by the one in force at its time.
-    if (entry.kind === "block") fold.applyBlock(entry.block, out);
+    if (entry.kind === "block") batch.add(entry.block);
     else if (entry.kind === "tick") report.applyTick(entry.tick);
     if (fold.windowBytes >= WINDOW_BYTES_MAX / 2 || fold.windowReadings >= WINDOW_READINGS_MAX / 2) settle();
   }

@@ -196,14 +196,38 @@ test("makes no columns for a count that the bytes cannot hold", () => {
     writer.varint(count);
     writer.bytes(new Uint8Array(4));
     const columns = new BlockColumns();
-    assert.throws(() => decodeBlockInto(writer.toBytes(), columns), /too few for its|TRUNCATED|ends after/);
+    assert.throws(() => decodeBlockInto(writer.toBytes(), columns), /too few for its/);
     assert.is(columns.series.length, 0, `${count} readings`);
   }
+  // As many bytes as a longer block than any would have at least.
+  const long = new ByteWriter();
+  long.uint8(2);
+  long.varint(2 ** 21 + 1);
+  long.bytes(new Uint8Array(100_000));
+  const columns = new BlockColumns();
+  assert.throws(() => decodeBlockInto(long.toBytes(), columns), /too few for its/);
+  assert.is(columns.series.length, 0);
   // The most that may be claimed by a few bytes: 128 readings for each two of them.
   const equal = blockOf(Array.from({ length: 65_536 }, () => ({ series: 9, tsMs: 1, value: 1.5, stamped: 0 })));
   const bytes = encodeBlock(equal);
   assert.ok(bytes.length < 65_536 / 20, `${bytes.length} bytes`);
   assertComesBack(equal);
+});
+
+test("refuses a series below 0 or above 2^32 - 1", () => {
+  const bytes = encodeBlock(blockOf([{ series: 0, tsMs: 0, value: 0, stamped: 0 }]));
+  assert.equal(decodedOf(bytes)?.series, Uint32Array.of(0));
+  // The fourth byte is the difference to -1, in zigzag: 1 here, and now 0 and -1.
+  assert.is(bytes[3], 2);
+  for (const difference of [0, 1]) {
+    bytes[3] = difference;
+    assert.is(decodedOf(bytes), undefined);
+  }
+  const writer = new ByteWriter();
+  writer.bytes(bytes.subarray(0, 3));
+  writer.zigzag(2 ** 32 + 1);
+  writer.bytes(bytes.subarray(4));
+  assert.is(decodedOf(writer.toBytes()), undefined);
 });
 
 test("refuses a format it does not know, and says which", () => {
@@ -241,10 +265,12 @@ function sample(count: number, spanMs: number, series: (i: number) => number, va
   const rows = Array.from({ length: count }, (_, i) => ({
     series: series(i),
     tsMs: START_MS + Math.floor((i / count) * spanMs + random() * 15),
-    value: value(series(i)),
+    value: 0,
     stamped: 0,
   }));
-  return blockOf(rows.toSorted((a, b) => a.series - b.series));
+  const block = blockOf(rows.toSorted((a, b) => a.series - b.series));
+  for (let i = 0; i < count; i++) block.value[i] = value(block.series[i]!);
+  return block;
 }
 
 const bytesEach = (block: Block): number => encodeBlock(block).length / block.count;
@@ -252,11 +278,11 @@ const bytesEach = (block: Block): number => encodeBlock(block).length / block.co
 test("noisy decimals take less than four bytes a reading, with many series and with few", () => {
   // 100,000 readings a second, committed every 20 ms: of 1,000 series, and of 100,000 in any order.
   const ofThousand = bytesEach(sample(2000, 20, (i) => i % 1000));
-  assert.ok(ofThousand < 2.8, `1,000 series: ${ofThousand} bytes`);
-  const ofMany = bytesEach(sample(2000, 20, (i) => (i * 40_503) % 100_000));
+  assert.ok(ofThousand < 2.7, `1,000 series: ${ofThousand} bytes`);
+  const ofMany = bytesEach(sample(2000, 20, () => Math.floor(random() * 100_000)));
   assert.ok(ofMany < 4, `100,000 series: ${ofMany} bytes`);
-  const ofMost = bytesEach(sample(65_000, 650, (i) => (i * 40_503) % 100_000));
-  assert.ok(ofMost < 3.9, `most of 100,000 series: ${ofMost} bytes`);
+  const ofMost = bytesEach(sample(65_000, 650, () => Math.floor(random() * 100_000)));
+  assert.ok(ofMost < 3.85, `most of 100,000 series: ${ofMost} bytes`);
   // A second from one reading to the next of a series, with jitter.
   const ofFew = bytesEach(sample(65_536, 8_192_000, (i) => i % 8));
   assert.ok(ofFew < 2.3, `8 series: ${ofFew} bytes`);
@@ -277,7 +303,7 @@ test("other numbers take no more bytes than they need", () => {
     assert.ok(bytes < most[kind as keyof typeof most], `${kind}: ${bytes} bytes`);
   }
   const wholeSeconds = sample(2000, 1, (i) => i % 20);
-  for (let i = 0; i < 2000; i++) wholeSeconds.tsMs[i] = 1_760_000_000_000 + (i % 100) * 1000;
+  for (let i = 0; i < 2000; i++) wholeSeconds.tsMs[i] = 1_760_000_000_000 + Math.floor(random() * 60) * 1000;
   const seconds = bytesEach(wholeSeconds);
-  assert.ok(seconds < 2, `whole seconds: ${seconds} bytes`);
+  assert.ok(seconds < 2.6, `whole seconds: ${seconds} bytes`);
 });

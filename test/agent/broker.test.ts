@@ -164,25 +164,28 @@ wire("back-pressure stops at the message that caused it, and the commit lets it 
   await eventually(() => assert.is(acks(0).length, 5));
 });
 
-wire("what back-pressure held up when its connection was lost is left for the broker to send again", async () => {
-  await begin({ connections: 2, sharedGroup: "weir" }, false);
-  ingest.answers.push(false);
-  broker.sendTo(0, publish(1, "a"), publish(2, "b"));
-  await eventually(() => assert.equal(payloads(), ["a"]));
-  broker.sendTo(1, publish(1, "held up"), publish(0, "QoS 0", 0));
-  await turns();
-  broker.cut(1);
-  await eventually(() => assert.is(broker.connections.length, 3));
-  await eventually(() => assert.ok(source!.status().connected));
-  commit(source!);
-  await eventually(() => assert.equal(payloads(), ["a", "b"]));
-  await turns();
-  commit(source!);
-  await turns();
-  assert.equal(acks(0), ["puback 1", "puback 2"]);
-  assert.equal(acks(2), [], "packet id 1 is another message's there");
-  assert.equal(payloads(), ["a", "b"]);
-});
+wire(
+  "a connection lost while its messages waited: nothing is acknowledged on the next that was not sent there",
+  async () => {
+    await begin({ connections: 2, sharedGroup: "weir" }, false);
+    ingest.answers.push(false);
+    broker.sendTo(0, publish(1, "a"), publish(2, "b"));
+    await eventually(() => assert.equal(payloads(), ["a"]));
+    broker.sendTo(1, publish(1, "held up"), publish(0, "QoS 0", 0));
+    await turns();
+    assert.equal(payloads(), ["a"]);
+    broker.cut(1);
+    await turns();
+    commit(source!);
+    await eventually(() => assert.is(broker.connections.length, 3));
+    await eventually(() => assert.ok(source!.status().connected));
+    assert.equal(payloads().sort(), ["QoS 0", "a", "b", "held up"]);
+    commit(source!);
+    await turns();
+    assert.equal(acks(0), ["puback 1", "puback 2"]);
+    assert.equal(acks(2), [], "packet id 1 is another message's there");
+  },
+);
 
 wire("after stop() nothing more is taken, and what was taken is still acknowledged", async () => {
   await begin();

@@ -80,10 +80,7 @@ test("pages of positions give the positions back", () => {
   for (const series of [0, 1023, 1024, 2499]) positions[series] = 1000 + series;
   const restored = new Float64Array(2500).fill(-Infinity);
   for (const page of [0, 1, 2]) {
-    restorePositions(
-      { page, positions: pagePositions(positions, page) },
-      (series, tsMs) => (restored[series] = tsMs),
-    );
+    restorePositions({ page, positions: pagePositions(positions, page) }, (series, tsMs) => (restored[series] = tsMs));
   }
   assert.equal(restored, positions);
 });
@@ -116,7 +113,10 @@ test("columns grow, and keep the chosen rows in order", () => {
     columns.source[i] = i % 5;
     columns.count++;
   }
-  retainRows(columns, Uint8Array.from({ length: 20_000 }, (_, i) => (i % 2 === 0 ? 1 : 0)));
+  retainRows(
+    columns,
+    Uint8Array.from({ length: 20_000 }, (_, i) => (i % 2 === 0 ? 1 : 0)),
+  );
   assert.is(columns.count, 10_000);
   for (const row of [0, 1, 9999]) {
     const i = row * 2;

@@ -108,11 +108,13 @@ export class Line {
 
   /** Readings in the log. */
   stored(): Array<readonly [series: number, tsMs: number, value: number]> {
-    return [...this.store.entries(0)].flatMap((entry) =>
-      entry.kind === "block"
-        ? [...entry.block.value].map((value, i) => [entry.block.series[i]!, entry.block.tsMs[i]!, value] as const)
-        : [],
-    );
+    const readings: Array<readonly [number, number, number]> = [];
+    for (const entry of this.store.entries(0)) {
+      if (entry.kind !== "block") continue;
+      const { count, series, tsMs, value } = entry.block;
+      for (let i = 0; i < count; i++) readings.push([series[i]!, tsMs[i]!, value[i]!]);
+    }
+    return readings;
   }
 
   ticks(): Array<{ nowMs: number; rejected: Record<string, number>; dropped: Record<string, number> }> {

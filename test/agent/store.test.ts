@@ -254,7 +254,7 @@ test("keeps the newest dead letters", () => {
 
 test("reads the log in order across its pages of reading, and by event time", () => {
   store.commit({ ...EMPTY_BATCH, entries: Array.from({ length: 200 }, (_, i) => blockEntry(i * 10, i)) });
-  const values = [...store.entries(0)].map((entry) => (entry.kind === "block" ? entry.block.value[0] : -1));
+  const values = Array.from(store.entries(0), (entry) => (entry.kind === "block" ? entry.block.value[0] : -1));
   assert.equal(
     values,
     Array.from({ length: 200 }, (_, i) => i),
@@ -262,7 +262,7 @@ test("reads the log in order across its pages of reading, and by event time", ()
   assert.is([...store.entries(150)].length, 50);
   assert.is([...store.entries(0, { fromMs: 100, toMs: 200 })].length, 10);
   assert.equal(
-    [...store.blocks(100, 130)].map((block) => block.value[0]),
+    Array.from(store.blocks(100, 130), (block) => block.value[0]),
     [10, 11, 12, 13],
   );
 });

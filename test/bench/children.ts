@@ -46,7 +46,7 @@ export function startChild<Said extends { readonly type: string }, Told = never>
   const listeners = new Set<() => void>();
   let ended: string | undefined;
   const notify = (): void => {
-    for (const listener of [...listeners]) listener();
+    for (const listener of listeners) listener();
   };
   let reason = "";
   child.on("message", (message: Said | ChildFailure) => {

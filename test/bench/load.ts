@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { LedgerCounts } from "./ledger.ts";
 import { accountedFor, checkLedger, countsSince } from "./ledger.ts";
-import { cpuSeconds, memoryMib } from "./process-stats.ts";
+import { cpuSeconds, machineBusySeconds, memoryMib } from "./process-stats.ts";
 import type { PublishPlan } from "./publish.ts";
 import { startPublisher } from "./publish.ts";
 import type { LoadFigures, Measured } from "./result.ts";
@@ -29,12 +29,15 @@ export async function measureLoad(
   try {
     const before = await target.counts();
     const cpuBefore = cpuSeconds(target.pid);
+    const busyBefore = machineBusySeconds();
     const brokerBefore = brokerPid === undefined ? 0 : cpuSeconds(brokerPid);
     const beganMs = performance.now();
     const sent = await publisher.run();
     const { counts, atMs } = await settledCounts(target, before, sent.readings, stallMs);
     const seconds = (atMs - beganMs) / 1000;
     const cpu = cpuSeconds(target.pid) - cpuBefore;
+    const brokerCpu = brokerPid === undefined ? 0 : cpuSeconds(brokerPid) - brokerBefore;
+    const othersCpu = machineBusySeconds() - busyBefore - cpu - brokerCpu - sent.cpuSeconds;
     const accounted = accountedFor(counts);
     return {
       sent: sent.readings,
@@ -49,7 +52,8 @@ export async function measureLoad(
         seconds,
         peakMib: memoryMib(target.pid).peak,
         publisherCpuPercent: (sent.cpuSeconds / sent.seconds) * 100,
-        ...(brokerPid === undefined ? {} : { brokerCpuPercent: ((cpuSeconds(brokerPid) - brokerBefore) / seconds) * 100 }),
+        othersCpuPercent: (othersCpu / seconds) * 100,
+        ...(brokerPid === undefined ? {} : { brokerCpuPercent: (brokerCpu / seconds) * 100 }),
       },
     };
   } finally {

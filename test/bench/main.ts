@@ -1,10 +1,13 @@
 import { existsSync } from "node:fs";
+import { loadavg } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { publisherCeiling } from "./ceiling.ts";
 import { projectRoot } from "./folders.ts";
 import { NO_COUNTS } from "./ledger.ts";
 import { commitOf, machineFacts } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import { BENCH_HELP, parseBenchOptions } from "./options.ts";
+import { machineBusySeconds } from "./process-stats.ts";
 import type { RunResult } from "./result.ts";
 import { medianOf } from "./result.ts";
 import { writeResults } from "./results-file.ts";
@@ -25,7 +28,8 @@ async function main(): Promise<number> {
       return 0;
     }
     options = parseBenchOptions(process.argv.slice(2), root);
-    for (const { main: path } of options.agents) if (!existsSync(path)) throw new Error(`${path} is not there: build it`);
+    for (const { main: path } of options.agents)
+      if (!existsSync(path)) throw new Error(`${path} is not there: build it`);
   } catch (error) {
     console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n\n${BENCH_HELP}`);
     return 2;
@@ -37,7 +41,7 @@ async function main(): Promise<number> {
     for (const { name, about } of chosen) console.log(`${name.padEnd(28)} ${about}`);
     return 0;
   }
-  return await runAll(chosen, options);
+  return runAll(chosen, options);
 }
 
 async function runAll(chosen: readonly Scenario[], options: BenchOptions): Promise<number> {
@@ -49,6 +53,7 @@ async function runAll(chosen: readonly Scenario[], options: BenchOptions): Promi
   const machine = machineFacts();
   const commits = options.agents.map(({ name, main: path }) => `${name} ${commitOf(path)}`).join(", ");
   console.log(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Node ${machine.node}; ${commits}`);
+  if (loadavg()[0]! > 0.5) console.log(`The machine is busy (load ${loadavg()[0]!.toFixed(1)}): look at "others %".`);
   const ceiling = await publisherCeiling({ seconds: 1 });
   const perSecond = Math.round(ceiling.messages / ceiling.seconds);
   console.log(`The publisher alone, to a server that decodes nothing: ${perSecond} messages/s`);
@@ -72,7 +77,9 @@ async function runScenario(scenario: Scenario, options: BenchOptions, context: B
     target: agent.name,
     kind: "agent" as "agent" | "peer",
     run: () =>
-      scenario.kind === "load" ? scenario.run(agentTarget(agent, context.nodeArgs), context) : scenario.run(agent, context),
+      scenario.kind === "load"
+        ? scenario.run(agentTarget(agent, context.nodeArgs), context)
+        : scenario.run(agent, context),
   }));
   if (scenario.kind === "load" && options.peers) {
     const { peer } = scenario;
@@ -81,6 +88,7 @@ async function runScenario(scenario: Scenario, options: BenchOptions, context: B
   const results = runs.map((): RunResult[] => []);
   for (let round = 0; round < options.rounds; round++) {
     for (const [index, { target, kind, run }] of runs.entries()) {
+      await calm(options.calm);
       context.log(`${name}, ${target}, round ${round + 1} of ${options.rounds} …`);
       let result: RunResult;
       try {
@@ -93,4 +101,14 @@ async function runScenario(scenario: Scenario, options: BenchOptions, context: B
     }
   }
   return results.map(medianOf);
+}
+
+/** Waits until the machine has been idle for half a second, or the time is over, s. */
+async function calm(secondsMax: number): Promise<void> {
+  const endMs = performance.now() + secondsMax * 1000;
+  while (performance.now() < endMs) {
+    const before = machineBusySeconds();
+    await delay(500);
+    if (machineBusySeconds() - before < 0.1) return;
+  }
 }

@@ -16,6 +16,8 @@ export interface BenchOptions {
   readonly peers: boolean;
   /** Where CPU profiles of the agents go; empty: none are made. */
   readonly profile: string;
+  /** Before each run, how long to wait for an idle machine, at most, s. */
+  readonly calm: number;
   readonly list: boolean;
 }
 
@@ -31,6 +33,7 @@ export const BENCH_HELP = `npm run bench -- [options]
   --publishers N       publisher processes (default 1)
   --no-peers           agents alone
   --profile FOLDER     CPU profiles of the agents
+  --calm N             wait up to N s before each run until nothing else is running
   --list               print the scenarios and end`;
 
 /** Parses the command line. root: of the project. Throws an Error that names what is wrong. */
@@ -50,6 +53,7 @@ export function parseBenchOptions(args: readonly string[], root: string): BenchO
       publishers: { type: "string", default: "1" },
       peers: { type: "boolean", default: true },
       profile: { type: "string", default: "" },
+      calm: { type: "string", default: "0" },
       list: { type: "boolean", default: false },
     },
   });
@@ -69,6 +73,7 @@ export function parseBenchOptions(args: readonly string[], root: string): BenchO
     publishers: positive("publishers", values.publishers),
     peers: values.peers,
     profile: values.profile === "" ? "" : resolve(values.profile),
+    calm: Number(values.calm) || 0,
     list: values.list,
   };
 }

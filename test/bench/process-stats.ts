@@ -17,6 +17,13 @@ export function endedChildrenCpuSeconds(): number {
   return (user + system) / TICKS_PER_SECOND;
 }
 
+/** CPU time of everything on this machine since it was started, s, over all cores. */
+export function machineBusySeconds(): number {
+  const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0]!;
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND;
+}
+
 /** Memory of a process, MiB: resident now, and the most there ever was. */
 export function memoryMib(pid: number): { readonly rss: number; readonly peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

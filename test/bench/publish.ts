@@ -72,7 +72,10 @@ export async function startPublisher(plan: PublishPlan): Promise<Publisher> {
   };
 }
 
-function tellAll(children: ReadonlyArray<BenchChild<PublisherMessage, PublisherCommand>>, told: PublisherCommand): void {
+function tellAll(
+  children: ReadonlyArray<BenchChild<PublisherMessage, PublisherCommand>>,
+  told: PublisherCommand,
+): void {
   for (const child of children) child.tell(told);
 }
 

@@ -25,6 +25,9 @@ export interface LoadFigures {
   readonly seconds: number;
   readonly peakMib: number;
   readonly publisherCpuPercent: number;
+  /** Of all else on the machine: where it is high, the run was disturbed. */
+  readonly othersCpuPercent: number;
+  readonly brokerCpuPercent?: number;
 }
 
 /** A run's result before it is known as what. */

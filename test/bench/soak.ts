@@ -86,7 +86,8 @@ function parseOptions(args: string[]): SoakOptions {
       aggregator: { type: "string", default: resolve(root, "aggregator/dist/main.js") },
     },
   });
-  if (!["", "mosquitto"].includes(values.through)) throw new Error(`--through ${values.through}: mosquitto, or nothing`);
+  if (!["", "mosquitto"].includes(values.through))
+    throw new Error(`--through ${values.through}: mosquitto, or nothing`);
   const isThroughMosquitto = values.through === "mosquitto";
   const qos = values.qos ?? (isThroughMosquitto ? "0" : "1");
   if (qos !== "0" && qos !== "1") throw new Error(`--qos ${qos}: 0 or 1`);

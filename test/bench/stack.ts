@@ -18,8 +18,6 @@ export interface Stack {
   counts(): LedgerCounts;
   /** Readings in all the window summaries that the aggregator has. */
   summarised(): Promise<number>;
-  /** Ends the agent, which sends what it holds. */
-  stopAgent(): Promise<void>;
   /** Ends all and removes their data. */
   stop(): Promise<void>;
 }
@@ -67,7 +65,6 @@ export async function startStack(agent: BuiltProgram, plan: StackPlan): Promise<
       const answer = await fetch(`http://127.0.0.1:${aggregator?.port ?? 0}/metrics`);
       return Number(/^weir_summarised_readings (\d+)$/m.exec(await answer.text())?.[1] ?? 0);
     },
-    stopAgent: async () => void (await running.process.stop({ graceMs: 60_000 })),
     async stop() {
       await running.process.stop({ graceMs: 60_000 });
       await aggregator?.process.stop({ graceMs: 60_000 });

@@ -11,7 +11,20 @@ export function renderResults(results: readonly RunResult[]): string {
 }
 
 function renderLoads(results: readonly RunResult[]): string {
-  const head = ["scenario", "target", "messages/s", "readings/s", "CPU %", "readings/CPU-s", "× rate", "× per CPU-s", "MiB", "lost", "ledger"];
+  const head = [
+    "scenario",
+    "target",
+    "messages/s",
+    "readings/s",
+    "CPU %",
+    "readings/CPU-s",
+    "× rate",
+    "× per CPU-s",
+    "MiB",
+    "others %",
+    "lost",
+    "ledger",
+  ];
   const rows = inScenarios(results, (result, first) => {
     const { figures } = result;
     return [
@@ -22,6 +35,7 @@ function renderLoads(results: readonly RunResult[]): string {
       ratio(result, first, "readingsPerSecond"),
       ratio(result, first, "readingsPerCpuSecond"),
       figures["peakMib"]!.toFixed(0),
+      figures["othersCpuPercent"]!.toFixed(0),
       String(figures["lost"]!),
       verdict(result),
     ];
@@ -35,14 +49,24 @@ function renderFigures(results: readonly RunResult[]): string {
     for (const name of Object.keys(group[0]!.figures)) {
       group.forEach((result, index) => {
         const value = result.figures[name] ?? NaN;
-        rows.push([scenario, name, result.target, rounded(value), index === 0 ? "" : ratio(result, group[0]!, name), verdict(result)]);
+        rows.push([
+          scenario,
+          name,
+          result.target,
+          rounded(value),
+          index === 0 ? "" : ratio(result, group[0]!, name),
+          verdict(result),
+        ]);
       });
     }
   }
   return table(["scenario", "figure", "target", "value", "×", "ledger"], rows, 3);
 }
 
-function inScenarios(results: readonly RunResult[], cells: (result: RunResult, first: RunResult) => string[]): string[][] {
+function inScenarios(
+  results: readonly RunResult[],
+  cells: (result: RunResult, first: RunResult) => string[],
+): string[][] {
   return [...byScenario(results)].flatMap(([scenario, group]) =>
     group.map((result, index) => [index === 0 ? scenario : "", targetOf(result), ...cells(result, group[0]!)]),
   );

@@ -39,7 +39,8 @@ export function agentTarget(agent: BuiltProgram, nodeArgs: readonly string[]): T
       async stop() {
         const end = await running.process.stop({ graceMs: 60_000 });
         removeFolder(folder);
-        if (end.code !== 0) throw new Error(`The agent ended with ${end.signal ?? end.code}: ${errorIn(running.process.stderr())}`);
+        if (end.code !== 0)
+          throw new Error(`The agent ended with ${end.signal ?? end.code}: ${errorIn(running.process.stderr())}`);
       },
     };
   };
@@ -55,7 +56,9 @@ export function agentTarget(agent: BuiltProgram, nodeArgs: readonly string[]): T
 export const aedesPeer: Target = peer("aedes", "peers/aedes");
 export const mqttPeer: Target = peer("mqtt", "peers/mqtt");
 
-type PeerSaid = { readonly type: "started"; readonly port: number } | { readonly type: "count"; readonly readings: number };
+type PeerSaid =
+  | { readonly type: "started"; readonly port: number }
+  | { readonly type: "count"; readonly readings: number };
 
 function peer(name: string, module: string): Target {
   const start = async (args: readonly string[]): Promise<RunningTarget> => {

@@ -151,7 +151,8 @@ test("sketches of every kind come back: coarse ones, crowded ones, with outliers
   const spread = partialOf(Array.from({ length: 700 }, (_, i) => ({ tsMs: i, value: 1.013 ** i })));
   assert.ok(spread.sketch.shift > 8);
   const crowded = partialOf(Array.from({ length: 700 }, (_, i) => ({ tsMs: i, value: (i % 5) / 1000 + 20 })));
-  const outlier = partialOf([-1e9, 20, 20.001, 20.002, 20.003, 1e280].map((value, i) => ({ tsMs: i, value })));
+  const near = Array.from({ length: 60 }, (_, i) => 20 + (i % 30) / 100);
+  const outlier = partialOf([-1e9, ...near, 1e280].map((value, i) => ({ tsMs: i, value })));
   const many = {
     ...crowded,
     count: 0,
@@ -162,7 +163,7 @@ test("sketches of every kind come back: coarse ones, crowded ones, with outliers
     assert.equal(decodePartial(encodePartial(partial)), partial);
   }
   // The code of the gap to an outlier does not make those of the others long.
-  assert.ok(encodePartial(outlier).length < 80, `${encodePartial(outlier).length} bytes`);
+  assert.ok(encodePartial(outlier).length < 95, `${encodePartial(outlier).length} bytes`);
 });
 
 test("a partial is the same bytes however its readings came together", () => {
@@ -345,6 +346,8 @@ test("partials that contradict themselves are refused", () => {
     { min: NaN },
     { max: Infinity },
     { min: 4 },
+    { min: -1 / 3, firstValue: -0 },
+    { firstTsMs: -(2 ** 52) },
     { firstValue: 9 },
     { lastValue: NaN },
     { versions: [2, 1] },

@@ -1,4 +1,5 @@
 import { VALUE_ABS_MAX } from "@weir/shared/model/reading";
+import { POWERS_OF_TEN } from "./nearest-double.ts";
 import { scanDecimal, scanned } from "./number-text.ts";
 
 /**
@@ -16,7 +17,6 @@ const LETTER_E = 0x65;
 
 /** Digits whose number always fits the 32-bit arithmetic that integers are fast in. */
 const DIGITS_INT32 = 9;
-const POWERS_OF_TEN: Float64Array = Float64Array.from({ length: DIGITS_INT32 + 1 }, (_, exponent) => 10 ** exponent);
 
 /**
  * Reads the number at bytes[start] into scanned[0]: the double nearest to it, as JSON.parse has it, but 0 for -0.

@@ -3,7 +3,7 @@ import { scanNumber } from "./json-number.ts";
 import { scanTime } from "./json-time.ts";
 import { scanOther, scanText } from "./json-other.ts";
 import { keyEnd, type KeyTable } from "./key-table.ts";
-import { isSpace, scanned } from "./number-text.ts";
+import { afterSpace, isSpace, scanned, SPACE } from "./number-text.ts";
 import { placeOfKey, type RouteKeys, routeSeries, type TopicRoute } from "./topic-route.ts";
 
 /**
@@ -18,7 +18,7 @@ import { placeOfKey, type RouteKeys, routeSeries, type TopicRoute } from "./topi
  *   time     = ( "ts" | "timestamp" | "time" | "t" ) ":" ( number | ISO 8601 text )
  *   value    = ( "value" | "v" ) ":" number
  *   values   = "values" ":" "{" key ":" number *( "," key ":" number ) "}"     keys that the topic had before, each once
- *   other    = key ":" ( number | text | "true" | "false" | "null" )           passed over
+ *   other    = key ":" any                                                     passed over; see json-other.ts
  *
  * Anything that decodeJson might refuse is left to it as well: a number out of range, a time that is none.
  *
@@ -27,7 +27,6 @@ import { placeOfKey, type RouteKeys, routeSeries, type TopicRoute } from "./topi
  * look for the end. A scan that got past the end all the same is found out by where it ends.
  */
 
-const SPACE = 0x20;
 const QUOTE = 0x22;
 const COMMA = 0x2c;
 const COLON = 0x3a;
@@ -226,11 +225,4 @@ function memberAt(bytes: Uint8Array, at: number): number {
 function isValue(bytes: Uint8Array, at: number): boolean {
   if (bytes[at + 1] !== 0x61 || bytes[at + 2] !== 0x6c || bytes[at + 3] !== 0x75) return false;
   return bytes[at + 4] === 0x65 && bytes[at + 5] === QUOTE;
-}
-
-/** Where the white space that may begin here ends. */
-function afterSpace(bytes: Uint8Array, start: number): number {
-  let at = start;
-  while (bytes[at]! <= SPACE && isSpace(bytes[at]!)) at++;
-  return at;
 }

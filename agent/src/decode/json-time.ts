@@ -23,15 +23,24 @@ const ISO_LENGTH_MIN = 23;
  */
 export function scanTime(route: TopicRoute, bytes: Uint8Array, start: number, end: number): number {
   if (start + 13 >= end) return scanOtherTime(route, bytes, start, end);
-  // Thirteen digits are a time in ms from 2001 to 2286 and need no more work, in parts that fit 32 bits.
+  // Thirteen digits are a time in ms from 2001 to 2286 and need no more work. Seven, then six, as 32 bits hold them;
+  // `| 0` says so to the compiler, which else looks for overflows.
   const first = bytes[start]! - ZERO;
-  const high = sixDigits(bytes, start + 1);
+  const six = sixDigits(bytes, start + 1);
+  if (first < 1 || first > 8 || six < 0) return scanOtherTime(route, bytes, start, end);
+  const seven = (first * 1_000_000 + six) | 0;
   const low = sixDigits(bytes, start + 7);
-  if (first < 1 || first > 9 || high < 0 || low < 0 || !route.wholeMs || goesOn(bytes[start + 13]!)) {
-    return scanOtherTime(route, bytes, start, end);
+  if (low >= 0 && route.wholeMs && !goesOn(bytes[start + 13]!)) {
+    scanned[0] = seven * 1e6 + low;
+    return start + 13;
   }
-  scanned[0] = (first * 1_000_000 + high) * 1e6 + low;
-  return start + 13;
+  // Ten digits are seconds of the same years.
+  const three = threeDigits(bytes, start + 7);
+  if (three >= 0 && route.wholeSeconds && !goesOn(bytes[start + 10]!)) {
+    scanned[0] = (seven * 1e3 + three) * 1e3;
+    return start + 10;
+  }
+  return scanOtherTime(route, bytes, start, end);
 }
 
 /** True where a number does not end with the digits before this byte. */
@@ -48,7 +57,14 @@ function sixDigits(bytes: Uint8Array, at: number): number {
   const e = bytes[at + 4]! - ZERO;
   const f = bytes[at + 5]! - ZERO;
   if (a >>> 0 > 9 || b >>> 0 > 9 || c >>> 0 > 9 || d >>> 0 > 9 || e >>> 0 > 9 || f >>> 0 > 9) return -1;
-  return (a * 100 + b * 10 + c) * 1000 + (d * 100 + e * 10 + f);
+  return (((a * 100 + b * 10 + c) | 0) * 1000 + ((d * 100 + e * 10 + f) | 0)) | 0;
+}
+
+function threeDigits(bytes: Uint8Array, at: number): number {
+  const a = bytes[at]! - ZERO;
+  const b = bytes[at + 1]! - ZERO;
+  const c = bytes[at + 2]! - ZERO;
+  return a >>> 0 > 9 || b >>> 0 > 9 || c >>> 0 > 9 ? -1 : a * 100 + b * 10 + c;
 }
 
 function scanOtherTime(route: TopicRoute, bytes: Uint8Array, start: number, end: number): number {

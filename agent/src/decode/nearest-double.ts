@@ -5,7 +5,9 @@
  */
 
 /** 10^22 is the largest power of ten that a double holds exactly. */
-const POWERS_OF_TEN: Float64Array = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
+export const POWER_MAX = 22;
+/** 10^0 to 10^22, exactly. */
+export const POWERS_OF_TEN: Float64Array = Float64Array.from({ length: POWER_MAX + 1 }, (_, n) => Number(`1e${n}`));
 /** Whole numbers below this are doubles, each of them; a sum that rounds cannot end below it. */
 const EXACT_BELOW: number = 2 ** 53;
 /** Below this, times 10^9 is exact: times 5^9 it stays below 2^53. */
@@ -36,8 +38,8 @@ export function nearestDouble(high: number, low: number, last: number, digits: n
   const mantissa = front + low;
   if (scale === 0) return mantissa;
   if (mantissa < EXACT_BELOW) {
-    if (scale < 0) return scale >= -22 ? mantissa / POWERS_OF_TEN[-scale]! : NaN;
-    return scale <= 22 ? mantissa * POWERS_OF_TEN[scale]! : NaN;
+    if (scale < 0) return scale >= -POWER_MAX ? mantissa / POWERS_OF_TEN[-scale]! : NaN;
+    return scale <= POWER_MAX ? mantissa * POWERS_OF_TEN[scale]! : NaN;
   }
   if (scale > 0 || scale < -DECIMALS_MAX) return NaN;
   return nearestQuotient(mantissa, low - (mantissa - front), POWERS_OF_TEN[-scale]!);

@@ -1,4 +1,4 @@
-import { nearestDouble } from "./nearest-double.ts";
+import { nearestDouble, POWER_MAX, POWERS_OF_TEN } from "./nearest-double.ts";
 
 /**
  * Plain decimal numbers, read from bytes.
@@ -10,7 +10,8 @@ import { nearestDouble } from "./nearest-double.ts";
  * are how programs print a number that is not finite; they are told apart from garbage so that the ledger can say so.
  */
 
-const SPACE = 0x20;
+/** The highest of the bytes that are white space. */
+export const SPACE = 0x20;
 const PLUS = 0x2b;
 const MINUS = 0x2d;
 const POINT = 0x2e;
@@ -78,7 +79,9 @@ export function scanDecimal(bytes: Uint8Array, start: number, end: number): numb
     if (at === from) return -1;
     scale += down ? -exponent : exponent;
   }
-  const value = nearestDouble(high, low, last, digits, scale);
+  // Up to nine digits, as usual, are exact over an exact power of ten: no need to ask further.
+  const isShort = digits <= PART_DIGITS && scale <= 0 && scale >= -POWER_MAX;
+  const value = isShort ? high / POWERS_OF_TEN[-scale]! : nearestDouble(high, low, last, digits, scale);
   // Number() makes a string, so it is the last resort.
   if (value !== value) scanned[0] = Number(asciiText(bytes, start, at));
   else scanned[0] = negative ? -value : value;
@@ -88,6 +91,13 @@ export function scanDecimal(bytes: Uint8Array, start: number, end: number): numb
 /** True for the white space that may surround a number or a JSON text. */
 export function isSpace(byte: number): boolean {
   return byte === SPACE || byte === 0x09 || byte === 0x0a || byte === 0x0d;
+}
+
+/** Where the white space that may begin at bytes[start] ends; something else must follow. */
+export function afterSpace(bytes: Uint8Array, start: number): number {
+  let at = start;
+  while (bytes[at]! <= SPACE && isSpace(bytes[at]!)) at++;
+  return at;
 }
 
 function isDigit(byte: number): boolean {

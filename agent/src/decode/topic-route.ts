@@ -22,8 +22,10 @@ export interface TopicRoute {
   readonly keyPrefix: string;
   /** Series of readings without a key; -1 until one has come. */
   series: number;
-  /** True where a number between 1e11 and 1e14 is a time in ms. */
+  /** True where a whole number of thirteen digits is a time in ms. */
   readonly wholeMs: boolean;
+  /** True where a whole number of ten digits is a time in s. */
+  readonly wholeSeconds: boolean;
   /** The keys of all topics of the decoder. */
   readonly keyTable: KeyTable;
   /** Series of readings with a key; null until one has come. */
@@ -129,8 +131,10 @@ function routeTopic(
     const metric = hasMetric ? parts.metric : mapping.metric || METRIC_DEFAULT;
     if (!isSeriesNamePart(site) || !isSeriesNamePart(device) || !isSeriesNamePart(metric)) return "name_invalid";
     const keyPrefix = hasMetric ? `${metric}.` : "";
-    const wholeMs = mapping.timeUnit === "auto" || mapping.timeUnit === "ms";
-    return { mapping, site, device, metric, keyPrefix, series: -1, wholeMs, keyTable, keys: null };
+    const { timeUnit } = mapping;
+    const wholeMs = timeUnit === "auto" || timeUnit === "ms";
+    const wholeSeconds = timeUnit === "auto" || timeUnit === "s";
+    return { mapping, site, device, metric, keyPrefix, series: -1, wholeMs, wholeSeconds, keyTable, keys: null };
   }
   return "topic_unmapped";
 }

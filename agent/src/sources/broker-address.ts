@@ -2,6 +2,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { domainToASCII } from "node:url";
 import { CodedError } from "@weir/shared/errors";
+import type { TakeBytes } from "./lent-reads.ts";
 import type { TlsMaterial } from "./tls-files.ts";
 
 const PORT_PLAIN = 1883;
@@ -36,13 +37,27 @@ export function parseBrokerAddress(text: string, wantsTls: boolean): BrokerAddre
   return { host, port, isTls, username: plain(url.username), password: plain(url.password) };
 }
 
-/** Opens a connection to a broker; what becomes of it, the socket's events tell. */
-export function openBrokerSocket({ host, port, isTls }: BrokerAddress, tls: TlsMaterial): Socket {
+/**
+ * Opens a connection to a broker; what becomes of it, the socket's events tell. Without TLS it reads into the buffer
+ * and hands over by `take` (isLent), with TLS it has "data" events.
+ */
+export function openBrokerSocket(
+  { host, port, isTls }: BrokerAddress,
+  tls: TlsMaterial,
+  buffer: Buffer,
+  take: TakeBytes,
+): { socket: Socket; isLent: boolean } {
   const noDelay = true;
-  if (!isTls) return connect({ host, port, noDelay });
-  // A name goes along for brokers that have several; an address is not allowed there (RFC 6066, 3).
-  const servername = isIP(host) === 0 ? { servername: host } : {};
-  return connectTls({ host, port, ...servername, ...tls }).setNoDelay(noDelay);
+  if (isTls) {
+    // A name goes along for brokers that have several; an address is not allowed there (RFC 6066, 3).
+    const servername = isIP(host) === 0 ? { servername: host } : {};
+    return { socket: connectTls({ host, port, ...servername, ...tls }).setNoDelay(noDelay), isLent: false };
+  }
+  const callback = (length: number): boolean => {
+    take(buffer, length);
+    return true;
+  };
+  return { socket: connect({ host, port, noDelay, onread: { buffer, callback } }), isLent: true };
 }
 
 function hostOf(url: URL): string {

@@ -1,7 +1,7 @@
 import { type IClientOptions, MqttClient } from "mqtt";
 import { errorMessage } from "@weir/shared/errors";
 import { type BrokerAddress, openBrokerSocket } from "./broker-address.ts";
-import { BrokerLink, type LinkHub } from "./broker-link.ts";
+import { BrokerLink, type LinkHub, type OpenSocket } from "./broker-link.ts";
 import type { MessageSession } from "./mqtt-messages.ts";
 import type { TlsMaterial } from "./tls-files.ts";
 
@@ -99,8 +99,8 @@ export class BrokerConnection {
 
   #openLink(): BrokerLink {
     const { address, tls, clientOptions } = this.#options;
-    const socket = openBrokerSocket(address, tls);
-    this.#link = new BrokerLink(socket, this.#hub, this.#session, clientOptions.protocolVersion);
+    const open: OpenSocket = (buffer, take) => openBrokerSocket(address, tls, buffer, take);
+    this.#link = new BrokerLink(open, this.#hub, this.#session, clientOptions.protocolVersion);
     return this.#link;
   }
 

@@ -35,6 +35,9 @@ export interface LinkHub extends InputHub {
   readonly limits: InputHub["limits"] & MessageLimits & { readonly writeBytesMax: number };
 }
 
+/** Opens the socket to the broker; see SocketInput.connect. */
+export type OpenSocket = Parameters<SocketInput["connect"]>[0];
+
 /**
  * One connection to a broker, and the stream that mqtt sees of it.
  *
@@ -58,13 +61,14 @@ export class BrokerLink implements MessagePeer, InputOwner {
   #parting = false;
 
   /** version: of the protocol, which the session has too. */
-  constructor(socket: Socket, hub: LinkHub, session: MessageSession, version: 4 | 5) {
-    this.#socket = socket;
+  constructor(open: OpenSocket, hub: LinkHub, session: MessageSession, version: 4 | 5) {
     this.#hub = hub;
     this.#session = session;
     this.#version = version;
     this.#messages = new MqttMessages(hub.intake, this, hub.limits, session);
-    this.#input = new SocketInput(socket, hub, this.#messages, this);
+    this.#input = new SocketInput(hub, this.#messages, this);
+    const socket = this.#input.connect(open);
+    this.#socket = socket;
     this.stream = this.#openStream();
     socket.on("drain", () => this.#drained());
     socket.on("error", (error) => this.stream.destroy(error));

@@ -1,8 +1,10 @@
 import { CodedError, errorMessage } from "@weir/shared/errors";
 import { type BrokerAddress, parseBrokerAddress } from "./broker-address.ts";
 import { BrokerConnection, type BrokerConnectionOptions, type BrokerHub } from "./broker-connection.ts";
+import type { Gather } from "./gather.ts";
 import { Intake } from "./intake.ts";
 import { PUBLISH_OVERHEAD_BYTES } from "./mqtt-publish.ts";
+import { newReadBuffer } from "./socket-input.ts";
 import type { Ingest, Source, SourceStatus } from "./source.ts";
 import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
 
@@ -47,6 +49,8 @@ export interface BrokerOptions {
   /** A number in [0, 1) for the jitter of reconnects. Default Math.random. */
   readonly random?: () => number;
   readonly reconnectFirstMs?: number;
+  /** Of the thread, where it has nothing to do but read sockets; else sockets are read as soon as they are ready. */
+  readonly gather?: Gather;
 }
 
 /**
@@ -96,6 +100,7 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
         messages: hub.intake.messages,
         bytes: hub.counters.bytes,
         reads: hub.counters.reads,
+        sleeps: hub.gather?.sleeps ?? 0,
         unacknowledged: hub.intake.unacknowledged,
         lastError: hub.lastError,
       };
@@ -111,10 +116,13 @@ class Hub implements BrokerHub {
   readonly limits: BrokerHub["limits"];
   readonly partialBudget: BrokerHub["partialBudget"] = { bytes: 0, bytesMax: PARTIAL_BYTES_MAX };
   readonly counters: BrokerHub["counters"] = { bytes: 0, reads: 0 };
+  readonly readBuffer: Buffer = newReadBuffer();
+  readonly gather: Gather | null;
   lastError: string | null = null;
 
   constructor(ingest: Ingest, name: string, options: BrokerOptions) {
     this.intake = new Intake(ingest, name);
+    this.gather = options.gather ?? null;
     this.#random = options.random ?? Math.random;
     this.#reconnectFirstMs = options.reconnectFirstMs ?? RECONNECT_FIRST_MS;
     this.limits = {

@@ -65,18 +65,21 @@ export class ListenConnection implements MessagePeer, InputOwner {
   #clientPacketBytesMax = Infinity;
   #lingerTimer: NodeJS.Timeout | null = null;
 
-  constructor(socket: Socket, hub: ListenHub) {
-    this.#socket = socket;
+  /** accepted: not used by anybody else afterwards. */
+  constructor(accepted: Socket, hub: ListenHub) {
     this.#hub = hub;
     // A session ends with its connection here, so none is handed in.
     this.#messages = new MqttMessages(hub.intake, this, hub.limits, { inFlight: null });
-    this.#input = new SocketInput(socket, hub, this.#messages, this);
+    this.#input = new SocketInput(hub, this.#messages, this);
+    const socket = this.#input.accept(accepted);
+    this.#socket = socket;
     this.#heardTick = hub.tick;
     socket.setNoDelay(true);
     socket.on("drain", () => this.#drained());
     socket.on("error", (error) => hub.noteError(error));
     socket.on("close", () => this.#closed());
-    this.#input.pause();
+    if (this.readable) socket.resume();
+    else socket.pause();
   }
 
   get clientId(): string {

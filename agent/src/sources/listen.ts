@@ -4,12 +4,14 @@ import { readFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { assert, CodedError, errorMessage } from "@weir/shared/errors";
+import type { Gather } from "./gather.ts";
 import { HOLDING, Intake, SHEDDING } from "./intake.ts";
 import { ListenConnection } from "./listen-connection.ts";
 import type { ListenCounters, ListenHub } from "./listen-hub.ts";
 import { publishQos0 } from "./mqtt-control.ts";
 import { PUBLISH_OVERHEAD_BYTES } from "./mqtt-publish.ts";
 import { createPasswordCheck, parsePasswordFile, type PasswordCheck } from "./passwords.ts";
+import { newReadBuffer } from "./socket-input.ts";
 import type { Ingest, LocalPublisher, Source, SourceStatus } from "./source.ts";
 import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
 import { LOCAL_TOPIC_ROOT } from "./topic-filter.ts";
@@ -49,6 +51,8 @@ export interface ListenOptions {
   readonly connectTimeoutMs?: number;
   /** Makes the id of a client that brings none. */
   readonly newClientId?: () => string;
+  /** Of the thread, where it has nothing to do but read sockets; else sockets are read as soon as they are ready. */
+  readonly gather?: Gather;
 }
 
 /** The agent's own MQTT endpoint. */
@@ -109,6 +113,7 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
       messages: hub.intake.messages,
       bytes: hub.counters.bytes,
       reads: hub.counters.reads,
+      sleeps: hub.gather?.sleeps ?? 0,
       unacknowledged: hub.intake.unacknowledged,
       lastError: hub.lastError,
       counters: hub.counters,
@@ -142,6 +147,8 @@ class Hub implements ListenHub {
   checkPassword: PasswordCheck | null = null;
   reading: ListenConnection | null = null;
   tick = 0;
+  readonly readBuffer: Buffer = newReadBuffer();
+  readonly gather: Gather | null;
   lastError: string | null = null;
   /**
    * Turns after back-pressure: those with messages in hand and those whose messages are still in their sockets go first
@@ -151,6 +158,7 @@ class Hub implements ListenHub {
 
   constructor(ingest: Ingest, name: string, options: ListenOptions) {
     this.intake = new Intake(ingest, name, () => this.#full());
+    this.gather = options.gather ?? null;
     this.#anonymous = options.anonymous;
     this.#certificatesAdmit = Boolean(options.tls?.ca);
     this.#connectTimeoutTicks = Math.ceil((options.connectTimeoutMs ?? 10_000) / TICK_MS);
@@ -294,7 +302,7 @@ async function openServer(hub: Hub, options: ListenOptions): Promise<Server> {
     server.on("tlsClientError", (error: Error) => hub.noteError(error));
   } else {
     if (ca) throw new CodedError("TLS_FILES", "The MQTT endpoint has TLS authorities but no certificate and key.");
-    server = createServer((socket) => hub.take(socket));
+    server = createServer({ pauseOnConnect: true }, (socket) => hub.take(socket));
   }
   server.maxConnections = options.connectionsMax ?? 10_000;
   server.on("drop", () => hub.counters.connectionsRefused++);

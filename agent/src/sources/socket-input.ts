@@ -1,5 +1,7 @@
 import type { Socket } from "node:net";
+import type { Gather } from "./gather.ts";
 import type { Intake } from "./intake.ts";
+import { lendReads, READ_BYTES_MAX, type TakeBytes } from "./lent-reads.ts";
 import { type FrameHandler, type FrameLimits, FrameReader, type PartialBudget } from "./mqtt-frames.ts";
 
 /** What the connections of one source share for reading. */
@@ -8,6 +10,15 @@ export interface InputHub {
   readonly partialBudget: PartialBudget;
   readonly intake: Intake;
   readonly counters: { bytes: number; reads: number };
+  /** What sockets are read into, one after another. */
+  readonly readBuffer: Buffer;
+  /** Null where the thread has other things to do than to read sockets. */
+  readonly gather: Gather | null;
+}
+
+/** A buffer for InputHub.readBuffer. */
+export function newReadBuffer(): Buffer {
+  return Buffer.allocUnsafeSlow(READ_BYTES_MAX);
 }
 
 /** Whose socket it is. */
@@ -29,19 +40,37 @@ const NOTHING: Buffer = Buffer.alloc(0);
  * waits in #rest, less than one chunk.
  */
 export class SocketInput {
-  readonly #socket: Socket;
   readonly #hub: InputHub;
   readonly #owner: InputOwner;
   readonly #reader: FrameReader;
+  #socket!: Socket;
   #rest: Buffer | null = null;
   #closed = false;
 
-  constructor(socket: Socket, hub: InputHub, handler: FrameHandler, owner: InputOwner) {
-    this.#socket = socket;
+  constructor(hub: InputHub, handler: FrameHandler, owner: InputOwner) {
     this.#hub = hub;
     this.#owner = owner;
     this.#reader = new FrameReader(hub.limits, hub.partialBudget, handler);
-    socket.on("data", (chunk: Buffer) => this.#data(chunk, chunk.length));
+  }
+
+  /** Takes the connection over that a server has accepted, if need be with another socket, which is returned. */
+  accept(accepted: Socket): Socket {
+    const lent = lendReads(accepted, this.#hub.readBuffer, this.take);
+    this.#socket = lent ?? accepted;
+    if (lent === null) this.#listen();
+    return this.#socket;
+  }
+
+  /** Opens a connection. open: by net.connect's `onread` from this buffer and callback, or without (null). */
+  connect(open: (buffer: Buffer, take: TakeBytes) => { socket: Socket; isLent: boolean }): Socket {
+    const { socket, isLent } = open(this.#hub.readBuffer, this.take);
+    this.#socket = socket;
+    if (!isLent) this.#listen();
+    return socket;
+  }
+
+  #listen(): void {
+    this.#socket.on("data", (chunk: Buffer) => this.take(chunk, chunk.length));
   }
 
   /** True where bytes have been read and not handled yet. */
@@ -69,16 +98,18 @@ export class SocketInput {
     this.#rest = null;
   }
 
-  #data(bytes: Buffer, length: number): void {
+  /** Bytes have come. */
+  readonly take: TakeBytes = (bytes, length) => {
+    const { counters, gather } = this.#hub;
+    gather?.note(length);
     if (this.#closed) return;
-    const { counters } = this.#hub;
     counters.reads++;
     counters.bytes += length;
     if (!this.#owner.heard(bytes, length)) return;
     const at = this.#consume(bytes, 0, length);
     if (at < length) this.#keep(bytes, at, length);
     this.pause();
-  }
+  };
 
   /** Hands over the frames in bytes[from, end); returns how far it came. */
   #consume(bytes: Buffer, from: number, end: number): number {

@@ -78,6 +78,8 @@ export interface SourceStatus {
   readonly bytes: number;
   /** Times that a socket was read. */
   readonly reads: number;
+  /** Times that the thread slept so that more would be there to read (see Gather). */
+  readonly sleeps: number;
   /** QoS 1 and 2 messages accepted and not yet acknowledged. */
   readonly unacknowledged: number;
   readonly lastError: string | null;

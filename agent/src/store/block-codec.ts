@@ -87,7 +87,7 @@ export function decodeBlockInto(bytes: Uint8Array, columns: BlockColumns): Block
   }
   const count = reader.varint();
   if (count > ROWS_MAX || streamBytesMin(count) > reader.restBytes) {
-    throw bad(`has ${bytes.length} bytes, too few for its ${count} readings`);
+    throw bad(`has ${bytes.length} bytes, too few for its ${count} readings, or more than ${ROWS_MAX} of them`);
   }
   growScratch(count);
   columns.reserve(count);

@@ -4,7 +4,7 @@ import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { Episode } from "@weir/shared/operators/episodes";
 import type { Lane, TickFrame } from "@weir/shared/wire/messages";
 import type { PageRow } from "../pipeline/pages.ts";
-import { decodeBlock } from "./block-codec.ts";
+import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK, openDataFile } from "./schema.ts";
 
 /** An entry of the log: the three kinds of thing that reach an operator. */
@@ -78,7 +78,7 @@ export interface EpisodeRow {
 }
 
 /** Entries of one read of the log, at most: bounds the memory of a fold. */
-const READ_ENTRIES_MAX = 64;
+const READ_ENTRIES_MAX = 16;
 
 /** Writes and reads the agent's file. Synchronous; one instance a process writes. */
 export class Store {
@@ -192,26 +192,31 @@ export class Store {
     };
   }
 
-  /** Log entries after a sequence, in order; those of which nothing lies in [fromMs, toMs) may be left out. */
+  /**
+   * Log entries after a sequence, in order; those of which nothing lies in [fromMs, toMs) may be left out. A block is
+   * lent until the next entry is asked for.
+   */
   *entries(afterSeq: number, range?: { readonly fromMs: number; readonly toMs: number }): Generator<LogEntry> {
     const sql = `SELECT seq, kind, body FROM log WHERE seq > ?
       ${range ? `AND (kind <> ${ENTRY_BLOCK} OR (max_ts >= ? AND min_ts < ?))` : ""} ORDER BY seq LIMIT ?`;
     const bounds = range ? [range.fromMs, range.toMs] : [];
+    const columns = new BlockColumns();
     let seq = afterSeq;
     for (;;) {
       const rows = this.#all<{ seq: number; kind: number; body: Buffer }>(sql, seq, ...bounds, READ_ENTRIES_MAX);
-      for (const row of rows) yield decodeEntry(row);
+      for (const row of rows) yield decodeEntry(row, columns);
       if (rows.length < READ_ENTRIES_MAX) return;
       seq = rows.at(-1)!.seq;
     }
   }
 
-  /** Blocks of the log that may hold readings with fromMs ≤ time ≤ toMs, in log order. */
+  /** Blocks of the log that may hold readings with fromMs ≤ time ≤ toMs, in log order; each lent until the next. */
   *blocks(fromMs: number, toMs: number): Generator<Block> {
     const sql = `SELECT seq FROM log WHERE kind = ${ENTRY_BLOCK} AND max_ts >= ? AND min_ts <= ? ORDER BY seq`;
+    const columns = new BlockColumns();
     for (const { seq } of this.#all<{ seq: number }>(sql, fromMs, toMs)) {
       const row = this.#all<{ body: Buffer }>("SELECT body FROM log WHERE seq = ?", seq)[0];
-      if (row) yield decodeBlock(row.body);
+      if (row) yield decodeBlockInto(row.body, columns);
     }
   }
 
@@ -370,8 +375,11 @@ export class Store {
   }
 }
 
-function decodeEntry({ seq, kind, body }: { seq: number; kind: number; body: Buffer }): LogEntry {
-  if (kind === ENTRY_BLOCK) return { seq, kind: "block", block: decodeBlock(body) };
+function decodeEntry(
+  { seq, kind, body }: { seq: number; kind: number; body: Buffer },
+  columns: BlockColumns,
+): LogEntry {
+  if (kind === ENTRY_BLOCK) return { seq, kind: "block", block: decodeBlockInto(body, columns) };
   const json = JSON.parse(body.toString()) as unknown;
   if (kind === ENTRY_TICK) return { seq, kind: "tick", tick: json as Omit<TickFrame, "kind"> };
   return { seq, kind: "thresholds", version: json as ThresholdVersion };

@@ -4,7 +4,7 @@ import SQLite from "better-sqlite3";
 import { CodedError } from "@weir/shared/errors";
 
 /** Version of the tables below; a file with another is refused rather than guessed at. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const TABLES = `
 CREATE TABLE agents (
@@ -31,11 +31,25 @@ CREATE TABLE agent_series (
   PRIMARY KEY (agent, incarnation, idx)
 ) WITHOUT ROWID;
 
--- Partials: level 0 windows as agents send them, level 1 local hours.
-CREATE TABLE cells (
-  series INTEGER NOT NULL, level INTEGER NOT NULL, start_ms INTEGER NOT NULL, body BLOB NOT NULL,
-  PRIMARY KEY (series, level, start_ms)
+-- Partials of windows, as agents send them. By time first: what comes together lies together, so that a frame changes
+-- few pages of the file.
+CREATE TABLE windows (
+  start_ms INTEGER NOT NULL, series INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (start_ms, series)
 ) WITHOUT ROWID;
+-- Partials of local hours. An hour with readings is either here or in hours_unmerged, never in both; see cells.ts.
+CREATE TABLE hours (
+  series INTEGER NOT NULL, start_ms INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (series, start_ms)
+) WITHOUT ROWID;
+-- Hours whose windows have changed, all of which are kept: what they hold is what their windows hold.
+CREATE TABLE hours_unmerged (
+  series INTEGER NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL, PRIMARY KEY (series, start_ms)
+) WITHOUT ROWID;
+CREATE INDEX hours_unmerged_by_time ON hours_unmerged (start_ms, series);
+-- Which partials there are. level 0: windows; level 1: hours, those not merged with an empty body.
+CREATE VIEW cells AS
+  SELECT series, 0 AS level, start_ms, body FROM windows
+  UNION ALL SELECT series, 1, start_ms, body FROM hours
+  UNION ALL SELECT series, 1, start_ms, x'' FROM hours_unmerged;
 
 CREATE TABLE alerts (
   id TEXT PRIMARY KEY, agent TEXT NOT NULL, site TEXT NOT NULL, device TEXT NOT NULL, metric TEXT NOT NULL,

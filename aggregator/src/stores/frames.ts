@@ -1,6 +1,8 @@
 import type { Alert, AlertView } from "@weir/shared/model/alert";
 import type { Calendar } from "@weir/shared/operators/calendar";
-import { applyWindowPartial, mergeIntoHour } from "@weir/shared/operators/rollup";
+import { HOUR_MS, hourEnd } from "@weir/shared/operators/calendar";
+import type { Partial } from "@weir/shared/operators/partial";
+import { applyToWindow, mergeIntoHour } from "@weir/shared/operators/rollup";
 import type { Frame, Lane, TickFrame } from "@weir/shared/wire/messages";
 import { decodeWindows } from "@weir/shared/wire/partial-codec";
 import { alertById } from "./alerts.ts";
@@ -32,7 +34,50 @@ interface SeriesRow {
   readonly metric: string;
 }
 
+/** What is known of a series' readings, read before the first partial of a frame and written after the last. */
+interface SeriesState {
+  readonly series: SeriesRow;
+  /** Windows are kept from here on. */
+  readonly windowsFromMs: number;
+  readonly firstTsMsBefore: number | null;
+  firstTsMs: number;
+  lastTsMs: number;
+  lastValue: number;
+  grown: number;
+  /** Newest time in the frame's partials; -Infinity: none was applied. */
+  newestTsMs: number;
+  /** Start of the hour that was unmerged last, for this frame. */
+  unmergedHourMs: number;
+}
+
+interface SeriesStateRow {
+  readonly firstTsMs: number | null;
+  readonly lastTsMs: number | null;
+  readonly lastValue: number | null;
+  readonly windowsFromMs: number | null;
+}
+
+/** Where a window lies in the plant's time. */
+interface Place {
+  readonly hourMs: number;
+  readonly hourEndMs: number;
+  readonly day: string;
+}
+
 const SERIES_AGENT = "SELECT agent FROM series WHERE site = ? AND device = ? AND metric = ?";
+const SERIES_STATE = `SELECT first_ts_ms AS firstTsMs, last_ts_ms AS lastTsMs, last_value AS lastValue,
+  windows_from_ms AS windowsFromMs FROM series WHERE id = ?`;
+const WRITE_SERIES_STATE =
+  "UPDATE series SET first_ts_ms = ?, last_ts_ms = ?, last_value = ?, readings = readings + ? WHERE id = ?";
+
+/** How long after its end an hour is merged, ms: agents send the rest of its windows within about a minute. */
+const HOUR_SETTLES_MS = 300_000;
+
+/** Windows merged into hours at a tick, at most. */
+const WINDOWS_MERGED_A_TICK = 512;
+
+/** Places of windows that are remembered, at most. */
+const PLACES_MAX = 1024;
 
 /** Series by agent index that are remembered, at most, before the memory is begun anew. */
 const SERIES_REMEMBERED_MAX = 500_000;
@@ -46,7 +91,10 @@ export class FrameStore {
   readonly #cells: SqlCellStore;
   readonly #calendar: Calendar;
   readonly #queueForInflux: boolean;
-  readonly #seriesOf = new Map<string, SeriesRow>();
+  /** By agent and incarnation, then by the agent's index. */
+  readonly #seriesOf = new Map<string, Map<number, SeriesRow>>();
+  #seriesRemembered = 0;
+  readonly #places = new Map<number, Place>();
 
   constructor(db: SqlDatabase, calendar: Calendar, options: { readonly queueForInflux: boolean }) {
     this.#db = db;
@@ -98,7 +146,7 @@ export class FrameStore {
     // Another agent's clock decides from now on which of the series' days are over.
     if (known && known.agent !== agent) this.#db.run("DELETE FROM day_health");
     // What is remembered of the index may come from a transaction that was taken back.
-    this.#seriesOf.delete(`${agent}/${incarnation}/${index}`);
+    this.#seriesOf.get(`${agent}/${incarnation}`)?.delete(index);
     this.#db.run(
       `INSERT INTO series (agent, site, device, metric) VALUES (?, ?, ?, ?)
        ON CONFLICT (site, device, metric) DO UPDATE SET agent = excluded.agent`,
@@ -112,68 +160,120 @@ export class FrameStore {
     this.#db.run("REPLACE INTO agent_series VALUES (?, ?, ?, ?)", agent, incarnation, index, id);
   }
 
-  #series(origin: FrameOrigin, index: number): SeriesRow | undefined {
-    const name = `${origin.agent}/${origin.incarnation}/${index}`;
-    let row = this.#seriesOf.get(name);
+  #remembered(origin: FrameOrigin): Map<number, SeriesRow> {
+    if (this.#seriesRemembered >= SERIES_REMEMBERED_MAX) {
+      this.#seriesOf.clear();
+      this.#seriesRemembered = 0;
+    }
+    const name = `${origin.agent}/${origin.incarnation}`;
+    let remembered = this.#seriesOf.get(name);
+    if (!remembered) this.#seriesOf.set(name, (remembered = new Map()));
+    return remembered;
+  }
+
+  #series(origin: FrameOrigin, remembered: Map<number, SeriesRow>, index: number): SeriesRow {
+    let row = remembered.get(index);
     if (row) return row;
     const sql = `SELECT id, site, device, metric FROM agent_series JOIN series ON series.id = agent_series.series
       WHERE agent_series.agent = ? AND incarnation = ? AND idx = ?`;
     row = this.#db.get<SeriesRow>(sql, origin.agent, origin.incarnation, index);
-    if (this.#seriesOf.size >= SERIES_REMEMBERED_MAX) this.#seriesOf.clear();
-    if (row) this.#seriesOf.set(name, row);
+    // A lane is in order, so the name came before; an index without one is a broken agent, not a lost reading.
+    if (!row) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
+    remembered.set(index, row);
+    this.#seriesRemembered++;
     return row;
   }
 
   #applyPartials(origin: FrameOrigin, windows: Uint8Array, replace: boolean, changes: FrameChanges): void {
-    let newestTsMs = -Infinity;
+    const partials = decodeWindows(windows);
+    const remembered = this.#remembered(origin);
+    const states = new Map<number, SeriesState>();
     const days = new Set<string>();
-    for (const { series: index, windowStartMs, partial } of decodeWindows(windows)) {
-      const series = this.#series(origin, index);
-      // A lane is in order, so the name came before; an index without one is a broken agent, not a lost reading.
-      if (!series) throw new Error(`Agent ${origin.agent} sent a partial of series ${index}, which it has not named.`);
-      const isKept = windowStartMs >= this.#windowsFromMs(series.id);
-      // An hour whose windows are gone cannot be taken apart: what a re-fold says of it comes too late.
-      if (!isKept && replace) continue;
-      if (!isKept) mergeIntoHour(this.#cells, this.#calendar, series.id, windowStartMs, partial);
-      const grown = isKept
-        ? applyWindowPartial(this.#cells, this.#calendar, series.id, windowStartMs, partial, replace)
-        : partial.count;
-      this.#noteFirst(series.id, partial.firstTsMs);
-      this.#db.run(
-        `UPDATE series SET first_ts_ms = min(coalesce(first_ts_ms, @first), @first),
-           last_value = CASE WHEN coalesce(last_ts_ms, @last) <= @last THEN @value ELSE last_value END,
-           last_ts_ms = max(coalesce(last_ts_ms, @last), @last), readings = readings + @grown WHERE id = @id`,
-        { grown, first: partial.firstTsMs, last: partial.lastTsMs, value: partial.lastValue, id: series.id },
-      );
-      if (this.#queueForInflux && isKept) {
-        this.#db.run(
-          `INSERT INTO influx_queue VALUES (?, ?, 1)
-           ON CONFLICT DO UPDATE SET generation = generation + 1`,
-          series.id,
-          windowStartMs,
-        );
-      }
-      newestTsMs = Math.max(newestTsMs, partial.lastTsMs);
-      days.add(this.#calendar.dayOf(windowStartMs));
-      noteSeries(changes, series, partial.lastTsMs);
+    let newestTsMs = -Infinity;
+    for (const { series: index, windowStartMs, partial } of partials) {
+      let state = states.get(index);
+      if (!state) states.set(index, (state = this.#readState(this.#series(origin, remembered, index))));
+      const place = this.#placeOf(windowStartMs);
+      if (this.#applyPartial(state, place, windowStartMs, partial, replace)) days.add(place.day);
+    }
+    for (const state of states.values()) {
+      if (state.newestTsMs === -Infinity) continue;
+      this.#writeState(state);
+      noteSeries(changes, state.series, state.newestTsMs);
+      newestTsMs = Math.max(newestTsMs, state.newestTsMs);
     }
     for (const day of days) {
       this.#db.run("INSERT INTO days VALUES (?, 1) ON CONFLICT DO UPDATE SET changed = 1", day);
       this.#db.run("DELETE FROM day_health WHERE day = ?", day);
     }
-    if (newestTsMs > -Infinity) this.#noteNewest(origin.agent, newestTsMs);
+    if (newestTsMs === -Infinity) return;
+    this.#noteNewest(origin.agent, newestTsMs);
+    // Each window came in a partial of its own at least, so as many merged as came keeps up.
+    this.#mergeHours(newestTsMs, partials.length);
   }
 
-  #windowsFromMs(series: number): number {
-    const sql = "SELECT windows_from_ms AS fromMs FROM series WHERE id = ?";
-    return this.#db.get<{ fromMs: number | null }>(sql, series)?.fromMs ?? -Infinity;
+  /** False when the partial came too late for anything. */
+  #applyPartial(state: SeriesState, place: Place, windowStartMs: number, partial: Partial, replace: boolean): boolean {
+    const { id } = state.series;
+    const isKept = windowStartMs >= state.windowsFromMs;
+    // An hour whose windows are gone cannot be taken apart: what a re-fold says of it comes too late.
+    if (!isKept && replace) return false;
+    if (isKept) {
+      state.grown += applyToWindow(this.#cells, id, windowStartMs, partial, replace);
+      if (place.hourMs !== state.unmergedHourMs) this.#cells.unmergeHour(id, place.hourMs, place.hourEndMs);
+      state.unmergedHourMs = place.hourMs;
+    } else {
+      state.grown += partial.count;
+      mergeIntoHour(this.#cells, this.#calendar, id, windowStartMs, partial);
+    }
+    state.newestTsMs = Math.max(state.newestTsMs, partial.lastTsMs);
+    state.firstTsMs = Math.min(state.firstTsMs, partial.firstTsMs);
+    if (partial.lastTsMs >= state.lastTsMs) {
+      state.lastTsMs = partial.lastTsMs;
+      state.lastValue = partial.lastValue;
+    }
+    if (this.#queueForInflux && isKept) {
+      const sql = "INSERT INTO influx_queue VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET generation = generation + 1";
+      this.#db.run(sql, id, windowStartMs);
+    }
+    return true;
   }
 
-  /** A series is expected from its first reading on: an earlier one makes the day of the former first expect more. */
-  #noteFirst(series: number, firstTsMs: number): void {
-    const sql = "SELECT first_ts_ms AS firstTsMs FROM series WHERE id = ?";
-    const before = this.#db.get<{ firstTsMs: number | null }>(sql, series)?.firstTsMs;
-    if (typeof before === "number" && firstTsMs < before) this.#changeDays(firstTsMs, before);
+  #placeOf(windowStartMs: number): Place {
+    let place = this.#places.get(windowStartMs);
+    if (place) return place;
+    const hourMs = this.#calendar.hourStart(windowStartMs);
+    place = { hourMs, hourEndMs: hourEnd(this.#calendar, hourMs), day: this.#calendar.dayOf(windowStartMs) };
+    if (this.#places.size >= PLACES_MAX) this.#places.clear();
+    this.#places.set(windowStartMs, place);
+    return place;
+  }
+
+  /** Merges hours that were over when the clock, of readings or of an agent, stood at nowMs. */
+  #mergeHours(nowMs: number, windowsMax: number): void {
+    this.#cells.mergeHours(nowMs - HOUR_MS - HOUR_SETTLES_MS, windowsMax);
+  }
+
+  #readState(series: SeriesRow): SeriesState {
+    const row = this.#db.get<SeriesStateRow>(SERIES_STATE, series.id)!;
+    return {
+      series,
+      windowsFromMs: row.windowsFromMs ?? -Infinity,
+      firstTsMsBefore: row.firstTsMs,
+      firstTsMs: row.firstTsMs ?? Infinity,
+      lastTsMs: row.lastTsMs ?? -Infinity,
+      lastValue: row.lastValue ?? 0,
+      grown: 0,
+      newestTsMs: -Infinity,
+      unmergedHourMs: NaN,
+    };
+  }
+
+  #writeState(state: SeriesState): void {
+    const { series, firstTsMsBefore, firstTsMs, lastTsMs, lastValue, grown } = state;
+    // A series is expected from its first reading on: an earlier one makes the day of the former first expect more.
+    if (firstTsMsBefore !== null && firstTsMs < firstTsMsBefore) this.#changeDays(firstTsMs, firstTsMsBefore);
+    this.#db.run(WRITE_SERIES_STATE, firstTsMs, lastTsMs, lastValue, grown, series.id);
   }
 
   /** Until an agent's clock has ended a day, the day is expected up to the agent's newest reading, wherever it lies. */
@@ -221,6 +321,7 @@ export class FrameStore {
         this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", this.#calendar.dayOf(tick.nowMs));
       }
     }
+    this.#mergeHours(tick.nowMs, WINDOWS_MERGED_A_TICK);
     // A day that this tick ends is expected whole from now on.
     const today = this.#calendar.dayOf(tick.nowMs);
     const yesterday = before === 0 ? "" : this.#calendar.dayOf(before);

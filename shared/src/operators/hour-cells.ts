@@ -4,6 +4,7 @@ import { hourEnd } from "./calendar.ts";
 import type { Partial } from "./partial.ts";
 import { mergePartials, PartialSum } from "./partial.ts";
 import type { Cell } from "./rollup.ts";
+import { WordPool } from "./word-pool.ts";
 
 /** Sealed cells are kept in pieces of memory of this many bytes. */
 const SLAB_BYTES = 2 ** 20;
@@ -27,6 +28,7 @@ export class HourCells {
   readonly #open: Array<OpenHour | undefined> = [];
   /** By series: start of the hour, place and bytes of each sealed part. */
   readonly #sealed: Array<number[] | undefined> = [];
+  readonly #pool = new WordPool();
   readonly #slabs: Uint8Array[] = [];
   #slabUsed = SLAB_BYTES;
 
@@ -65,7 +67,7 @@ export class HourCells {
     const startMs = this.#calendar.hourStart(windowStartMs);
     const endMs = hourEnd(this.#calendar, startMs);
     const open = this.#open[series];
-    if (!open) return (this.#open[series] = { startMs, endMs, sum: new PartialSum() });
+    if (!open) return (this.#open[series] = { startMs, endMs, sum: new PartialSum(this.#pool) });
     this.#seal(series, open.startMs, encodePartial(open.sum.toPartial()!));
     open.sum.clear();
     open.startMs = startMs;

@@ -21,6 +21,7 @@ export class MemoryReport implements ReportSource {
   readonly #cells: HourCells;
   /** By series; undefined: it has no readings. */
   readonly #firstTsMs: Array<number | undefined> = [];
+  #series: readonly ReportSeries[] | undefined;
   readonly #alerts = new Map<string, Alert>();
   /** Starts of the alerts that count, by site/device; undefined: to be made again. */
   #alertStarts: Map<string, number[]> | undefined;
@@ -39,6 +40,7 @@ export class MemoryReport implements ReportSource {
   /** Takes window partials in, of readings that none before held; windows must not cross a local hour. */
   applyWindows(windows: readonly WindowPartial[]): void {
     this.#health.clear();
+    this.#series = undefined;
     for (const { series, windowStartMs, partial } of windows) {
       this.#cells.add(series, windowStartMs, partial);
       this.#firstTsMs[series] = Math.min(partial.firstTsMs, this.#firstTsMs[series] ?? Infinity);
@@ -60,9 +62,13 @@ export class MemoryReport implements ReportSource {
   }
 
   allSeries(): readonly ReportSeries[] {
-    return this.#firstTsMs.flatMap((firstTsMs, series) =>
-      firstTsMs === undefined ? [] : [{ ...this.#keyOf(series), series, agent: this.#agent, firstTsMs }],
-    );
+    // Asked for once a day of the trend.
+    this.#series ??= this.#firstTsMs.flatMap((firstTsMs, series) => {
+      if (firstTsMs === undefined) return [];
+      const { site, device, metric } = this.#keyOf(series);
+      return [{ site, device, metric, series, agent: this.#agent, firstTsMs }];
+    });
+    return this.#series;
   }
 
   hours(series: number, fromMs: number, toMs: number): readonly Cell[] {

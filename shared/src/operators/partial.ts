@@ -3,6 +3,7 @@ import { addExact, canonicalSum, mergeSums, roundSum } from "./exact-sum.ts";
 import type { Sketch } from "./sketch.ts";
 import { EMPTY_SKETCH, mergeSketches, sketchQuantile } from "./sketch.ts";
 import { SketchSum } from "./sketch-sum.ts";
+import type { WordPool } from "./word-pool.ts";
 
 /**
  * The mergeable summary of one series over a stretch of event time: a window, an hour, a day.
@@ -65,7 +66,12 @@ export class PartialSum {
   /** Everything but sum and sketch; undefined: of no partials. */
   #rest: Writable<Partial> | undefined;
   #sum: ExactSum = [];
-  readonly #sketch = new SketchSum();
+  readonly #sketch: SketchSum;
+
+  /** pool: where its sketch is kept. */
+  constructor(pool: WordPool) {
+    this.#sketch = new SketchSum(pool);
+  }
 
   /** Adds a partial. It must be disjoint from those before. */
   add(partial: Partial): void {

@@ -18,15 +18,32 @@ export interface Cell {
 export interface CellStore {
   get(series: number, level: CellLevel, startMs: number): Partial | undefined;
   put(series: number, level: CellLevel, startMs: number, partial: Partial): void;
+  /** Puts a cell where there is none; false, with nothing done, where there is one. */
+  add(series: number, level: CellLevel, startMs: number, partial: Partial): boolean;
   /** Cells with fromMs ≤ startMs < toMs, ascending. */
   range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[];
 }
 
 /**
- * Takes a window partial in. replace false: it holds readings that no partial before held, and merges. replace true:
- * it holds all of its window's readings, and takes the place of what is there; the hour is then merged anew from its
- * windows. Returns by how many readings the window has grown.
+ * Takes a window partial into its window alone. replace false: it holds readings that no partial before held, and
+ * merges. replace true: it holds all of its window's readings, and takes the place of what is there. Returns by how
+ * many readings the window has grown.
  */
+export function applyToWindow(
+  store: CellStore,
+  series: number,
+  windowStartMs: number,
+  partial: Partial,
+  replace: boolean,
+): number {
+  // Most partials are the first of their window.
+  if (store.add(series, "window", windowStartMs, partial)) return partial.count;
+  const before = store.get(series, "window", windowStartMs)!;
+  store.put(series, "window", windowStartMs, replace ? partial : mergePartials(before, partial));
+  return replace ? partial.count - before.count : partial.count;
+}
+
+/** As applyToWindow, with the hour that holds the window kept up to date: after a replacement it is merged anew. */
 export function applyWindowPartial(
   store: CellStore,
   calendar: Calendar,
@@ -35,16 +52,12 @@ export function applyWindowPartial(
   partial: Partial,
   replace: boolean,
 ): number {
-  const before = store.get(series, "window", windowStartMs);
-  store.put(series, "window", windowStartMs, before && !replace ? mergePartials(before, partial) : partial);
-  const hourMs = calendar.hourStart(windowStartMs);
-  if (before && replace) {
-    const merged = mergeHour(store, calendar, series, hourMs);
-    if (merged) store.put(series, "hour", hourMs, merged);
-    return partial.count - before.count;
-  }
-  mergeIntoHour(store, calendar, series, windowStartMs, partial);
-  return partial.count;
+  const grown = applyToWindow(store, series, windowStartMs, partial, replace);
+  if (replace) {
+    const hourMs = calendar.hourStart(windowStartMs);
+    store.put(series, "hour", hourMs, mergeHour(store, calendar, series, hourMs)!);
+  } else mergeIntoHour(store, calendar, series, windowStartMs, partial);
+  return grown;
 }
 
 /** Merges readings that no partial before held into the hour alone: where its windows are no longer kept. */
@@ -60,7 +73,7 @@ export function mergeIntoHour(
   store.put(series, "hour", hourMs, hour ? mergePartials(hour, partial) : partial);
 }
 
-/** An hour merged from its windows: the batch path to what applyWindowPartial keeps up to date. */
+/** An hour merged from its windows; undefined where there are none. */
 export function mergeHour(store: CellStore, calendar: Calendar, series: number, hourMs: number): Partial | undefined {
   const windows = store.range(series, "window", hourMs, hourEnd(calendar, hourMs));
   return mergeAll(windows.map(({ partial }) => partial));
@@ -78,6 +91,12 @@ export class MemoryCellStore implements CellStore {
     let cells = this.#levels[level].get(series);
     if (!cells) this.#levels[level].set(series, (cells = new Map()));
     cells.set(startMs, partial);
+  }
+
+  add(series: number, level: CellLevel, startMs: number, partial: Partial): boolean {
+    if (this.get(series, level, startMs)) return false;
+    this.put(series, level, startMs, partial);
+    return true;
   }
 
   range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[] {

@@ -86,6 +86,9 @@ export class SeriesFold {
   #judges = new Float64Array(0);
   #judgeIntegers = new Int32Array(0);
   readonly #band: Array<Band | undefined> = [];
+  /** The values of the last block, and their words. */
+  #values: Float64Array = new Float64Array(0);
+  #words: Int32Array = new Int32Array(0);
 
   /** keyOf: names of a series, for bands and ids. thresholds: shared with the caller, who adds versions only here. */
   constructor(keyOf: (series: number) => SeriesKey, thresholds: ThresholdHistory, options: SeriesFoldOptions) {
@@ -99,19 +102,24 @@ export class SeriesFold {
    * and readings of a series are cheapest next to each other: its state is then looked up once for all of them.
    */
   applyBlock(block: Block, out: Emissions): void {
-    const { count, series: seriesOf, value } = block;
-    const words = new Int32Array(value.buffer, value.byteOffset, 2 * count);
-    let end = 0;
-    let fetched = 0;
-    for (let start = 0; start < count; start = end) {
+    this.applyRows(block, 0, block.count, out);
+  }
+
+  /** As applyBlock, of rows [from, to) alone. */
+  applyRows(block: Block, from: number, to: number, out: Emissions): void {
+    const { series: seriesOf, value } = block;
+    const words = this.#wordsOf(value);
+    let end = from;
+    let fetched = from;
+    for (let start = from; start < to; start = end) {
       const series = seriesOf[start]!;
       if (start >= fetched) {
-        fetched = Math.min(count, start + FETCH_READINGS);
+        fetched = Math.min(to, start + FETCH_READINGS);
         const reach = Math.abs(seriesOf[fetched - 1]! - series);
         if (reach > FETCH_REACH_MIN) this.#fetch(seriesOf, start, fetched);
       }
       end = start + 1;
-      while (end < count && seriesOf[end] === series) end++;
+      while (end < to && seriesOf[end] === series) end++;
       if (series >= this.#seriesEnd) this.#reach(series);
       this.#applyRun(block, words, series, start, end, out);
     }
@@ -207,6 +215,15 @@ export class SeriesFold {
   /** Forgets the open episode of a series and kind without a word: a re-fold is about to replace it. */
   dropEpisode(series: number, kind: Episode["kind"]): void {
     if (this.#open[series >>> PAGE_SHIFT]?.delete(slotOf(series, kind))) this.#setQuiet(series);
+  }
+
+  /** The values' words. */
+  #wordsOf(value: Float64Array): Int32Array {
+    if (value !== this.#values) {
+      this.#values = value;
+      this.#words = new Int32Array(value.buffer, value.byteOffset, 2 * value.length);
+    }
+    return this.#words;
   }
 
   #fetch(seriesOf: Uint32Array, from: number, to: number): void {

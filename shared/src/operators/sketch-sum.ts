@@ -1,15 +1,22 @@
 import type { Sketch } from "./sketch.ts";
 import { BUCKETS_MAX, SHIFT_LIMIT, SHIFT_MIN } from "./sketch.ts";
+import type { WordPool } from "./word-pool.ts";
 
-/** Buckets that room is made for at a time. */
-const ROOM_STEP = 32;
+const NO_PAIRS = new Int32Array(0);
 
 /** Adds sketches up in place: to what mergeSketches gives for all of them, in less time and memory. */
 export class SketchSum {
+  readonly #pool: WordPool;
   #shift = SHIFT_MIN;
   #length = 0;
-  /** Each bucket and behind it its count, ascending. */
-  #pairs = new Int32Array(0);
+  /** In the pool, each bucket and behind it its count, ascending. */
+  #place = 0;
+  #size = 0;
+
+  /** pool: where buckets and counts are kept. */
+  constructor(pool: WordPool) {
+    this.#pool = pool;
+  }
 
   /** Adds a sketch of other readings. */
   add(sketch: Sketch): void {
@@ -22,9 +29,13 @@ export class SketchSum {
   toSketch(): Sketch {
     const buckets: number[] = [];
     const counts: number[] = [];
-    for (let i = 0; i < this.#length; i++) {
-      buckets.push(this.#pairs[2 * i]!);
-      counts.push(this.#pairs[2 * i + 1]!);
+    if (this.#length > 0) {
+      const pairs = this.#pool.wordsOf(this.#place);
+      const start = this.#pool.offsetOf(this.#place);
+      for (let at = start; at < start + 2 * this.#length; at += 2) {
+        buckets.push(pairs[at]!);
+        counts.push(pairs[at + 1]!);
+      }
     }
     return { shift: this.#shift, buckets, counts };
   }
@@ -37,34 +48,37 @@ export class SketchSum {
 
   /** Merges from the end, where there is room for what is new, so that nothing is moved twice. */
   #insert({ buckets: added, counts }: Sketch, by: number): void {
-    let from = this.#length - 1;
+    let rest = this.#length;
     this.#length += this.#countMissing(added, by);
-    this.#makeRoom();
-    const pairs = this.#pairs;
-    let to = this.#length - 1;
+    this.#makeRoom(rest);
+    const pairs = this.#pool.wordsOf(this.#place);
+    const start = this.#pool.offsetOf(this.#place);
+    let from = start + 2 * rest - 2;
+    let to = start + 2 * this.#length - 2;
     let next = added.length - 1;
     while (next >= 0) {
       let bucket = added[next]! >> by;
       let count = 0;
-      if (from >= 0 && pairs[2 * from]! >= bucket) {
-        bucket = pairs[2 * from]!;
-        count = pairs[2 * from + 1]!;
-        from--;
+      if (rest > 0 && pairs[from]! >= bucket) {
+        bucket = pairs[from]!;
+        count = pairs[from + 1]!;
+        from -= 2;
+        rest--;
       }
       while (next >= 0 && added[next]! >> by === bucket) count += counts[next--]!;
-      pairs[2 * to] = bucket;
-      pairs[2 * to + 1] = count;
-      to--;
+      pairs[to] = bucket;
+      pairs[to + 1] = count;
+      to -= 2;
     }
   }
 
   /** How many different buckets of `added`, made coarser by `by`, are not in the sum. */
   #countMissing(added: readonly number[], by: number): number {
-    const pairs = this.#pairs;
-    const end = 2 * this.#length;
     let missing = 0;
-    let at = 0;
     let last = NaN;
+    const pairs = this.#size > 0 ? this.#pool.wordsOf(this.#place) : NO_PAIRS;
+    let at = this.#pool.offsetOf(this.#place);
+    const end = at + 2 * this.#length;
     for (let i = 0; i < added.length; i++) {
       const bucket = added[i]! >> by;
       if (bucket === last) continue;
@@ -75,27 +89,36 @@ export class SketchSum {
     return missing;
   }
 
-  #makeRoom(): void {
-    if (2 * this.#length <= this.#pairs.length) return;
-    const pairs = new Int32Array(2 * ROOM_STEP * Math.ceil(this.#length / ROOM_STEP));
-    pairs.set(this.#pairs);
-    this.#pairs = pairs;
+  /** Makes room for #length buckets, of which there are `kept` so far. */
+  #makeRoom(kept: number): void {
+    if (2 * this.#length <= this.#size) return;
+    const size = this.#pool.sizeFor(2 * this.#length);
+    const place = this.#pool.allocate(size);
+    if (this.#size > 0) {
+      const start = this.#pool.offsetOf(this.#place);
+      const before = this.#pool.wordsOf(this.#place).subarray(start, start + 2 * kept);
+      this.#pool.wordsOf(place).set(before, this.#pool.offsetOf(place));
+      this.#pool.release(this.#place, this.#size);
+    }
+    this.#place = place;
+    this.#size = size;
   }
 
   #coarsen(): void {
-    const pairs = this.#pairs;
-    let kept = 0;
-    for (let i = 0; i < this.#length; i++) {
-      const bucket = pairs[2 * i]! >> 1;
-      const count = pairs[2 * i + 1]!;
-      if (kept > 0 && pairs[2 * kept - 2] === bucket) pairs[2 * kept - 1]! += count;
+    const start = this.#pool.offsetOf(this.#place);
+    const pairs = this.#size > 0 ? this.#pool.wordsOf(this.#place) : NO_PAIRS;
+    let to = start;
+    for (let from = start; from < start + 2 * this.#length; from += 2) {
+      const bucket = pairs[from]! >> 1;
+      const count = pairs[from + 1]!;
+      if (to > start && pairs[to - 2] === bucket) pairs[to - 1]! += count;
       else {
-        pairs[2 * kept] = bucket;
-        pairs[2 * kept + 1] = count;
-        kept++;
+        pairs[to] = bucket;
+        pairs[to + 1] = count;
+        to += 2;
       }
     }
-    this.#length = kept;
+    this.#length = (to - start) / 2;
     this.#shift++;
   }
 }

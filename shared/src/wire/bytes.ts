@@ -86,7 +86,7 @@ export class ByteWriter {
   }
 }
 
-/** Bytes of zero behind those loaded into a reader: they may be looked at. */
+/** Bytes behind those loaded into a reader that may be looked at, though they mean nothing. */
 const READ_AHEAD = 8;
 
 /** Reads what ByteWriter wrote. Every method throws CodedError TRUNCATED past the end, or where a number is too long. */
@@ -112,14 +112,14 @@ export class ByteReader {
     return this.#length - this.#offset;
   }
 
-  /** The bytes being read, for what claim() found to be there, and READ_AHEAD zeros more after load(). */
+  /** The bytes being read, for what claim() found to be there, and READ_AHEAD more after load(). */
   get view(): DataView {
     return this.#view;
   }
 
   /**
    * Begins anew with a copy of `bytes`, in a buffer that is kept from one time to the next. `view` then has READ_AHEAD
-   * zeros behind the bytes to read, so that bits can be taken by words.
+   * bytes more than there are to read, which mean nothing, so that bits can be taken by words.
    */
   load(bytes: Uint8Array): void {
     if (!this.#owned || this.#bytes.length < bytes.length + READ_AHEAD) {
@@ -128,7 +128,6 @@ export class ByteReader {
       this.#owned = true;
     }
     this.#bytes.set(bytes);
-    this.#bytes.fill(0, bytes.length, bytes.length + READ_AHEAD);
     this.#length = bytes.length;
     this.#offset = 0;
   }

@@ -16,8 +16,9 @@ import type { ByteReader, ByteWriter } from "./bytes.ts";
  *
  * READINGS is for buckets with a reading or two each, BUCKETS for those with many, VARINTS for numbers too large for
  * codes, which only sketches of 2^24 readings and more have. Sketches of noise have gaps of near-exponential
- * distribution, with a longer tail. For these such codes came within 3 % of the best Rice codes when measured, and
- * unlike those are short for outliers too (Teuhola, "A compression method for clustered bit-vectors", 1978).
+ * distribution, with a longer tail. For these such codes came within 7 % of the best Rice codes when measured, mostly
+ * within 3 %, and unlike those are short for outliers too (Teuhola, "A compression method for clustered bit-vectors",
+ * 1978).
  */
 const READINGS = 0x00;
 const BUCKETS = 0x10;

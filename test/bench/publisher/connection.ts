@@ -53,7 +53,8 @@ export class PublishConnection {
   /** onSettled: called whenever all that was sent has been taken and acknowledged. */
   constructor(job: PublishJob, index: number, allowance: Allowance, onSettled: () => void) {
     const seriesPerConnection = Math.floor(job.series / job.connections);
-    if (seriesPerConnection < 1) throw new Error(`${job.connections} connections need as many series, not ${job.series}`);
+    if (seriesPerConnection < 1)
+      throw new Error(`${job.connections} connections need as many series, not ${job.series}`);
     const shape = {
       qos: job.qos,
       readingsPerMessage: job.readingsPerMessage,
@@ -172,8 +173,12 @@ export class PublishConnection {
     if (part !== PUBACK_BYTES - 1) return;
     const expected = (this.acked % PACKET_IDS) + 1;
     const packetId = this.#ackIdHigh * 256 + byte;
-    if (this.#ackHead !== PUBACK || packetId !== expected) {
-      this.#fail(new Error(`PUBACK ${expected} expected, packet 0x${this.#ackHead.toString(16)} ${packetId} came`));
+    if (this.#ackHead !== PUBACK || packetId !== expected || this.acked >= this.sent) {
+      this.#fail(
+        new Error(
+          `${this.sent - this.acked} messages wait for PUBACK ${expected}, but packet 0x${this.#ackHead.toString(16)} ${packetId} came`,
+        ),
+      );
     }
     this.acked++;
   }

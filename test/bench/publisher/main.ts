@@ -88,7 +88,8 @@ async function settled(): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const look = (): void => {
       if (allowance.failure) reject(allowance.failure);
-      else if ((allowance.isOver || allowance.messagesLeft <= 0) && connections.every((each) => each.isSettled)) resolve();
+      else if ((allowance.isOver || allowance.messagesLeft <= 0) && connections.every((each) => each.isSettled))
+        resolve();
     };
     onSettled = look;
     look();

@@ -16,7 +16,9 @@ const QUICK = new Set(["direct-1conn-qos0-1", "direct-1conn-qos1-1", "direct-100
 /** Devices connected straight to the agent: as fast as it takes them, or a thousand of 100 messages a second. */
 export const directScenarios: readonly LoadScenario[] = [
   ...[1, 100, 1000].flatMap((connections) =>
-    ([0, 1] as const).flatMap((qos) => [1, 100].map((readingsPerMessage) => ({ connections, qos, readingsPerMessage }))),
+    ([0, 1] as const).flatMap((qos) =>
+      [1, 100].map((readingsPerMessage) => ({ connections, qos, readingsPerMessage })),
+    ),
   ),
   { connections: 1000, qos: 1 as const, readingsPerMessage: 1, isPaced: true },
 ].map(direct);

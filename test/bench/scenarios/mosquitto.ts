@@ -55,9 +55,20 @@ function throughMosquitto(shape: MosquittoShape): LoadScenario {
       const running = await target.subscribe(mosquitto.url, qos);
       try {
         await throughBroker(mosquitto.url, () => running.counts());
-        const plan = { ...PLAN_DEFAULTS, port: mosquitto.port, connections, qos, readingsPerMessage, window: windowFor(connections) };
+        const plan = {
+          ...PLAN_DEFAULTS,
+          port: mosquitto.port,
+          connections,
+          qos,
+          readingsPerMessage,
+          window: windowFor(connections),
+        };
         const measure = (rate: number, seconds: number, stallMs: number): ReturnType<typeof measureLoad> =>
-          measureLoad(running, paced(plan, rate, seconds, context), { mayLose: target.kind === "peer", stallMs, brokerPid: mosquitto.pid });
+          measureLoad(running, paced(plan, rate, seconds, context), {
+            mayLose: target.kind === "peer",
+            stallMs,
+            brokerPid: mosquitto.pid,
+          });
         if (!many) return await measure(context.rate, context.seconds, 10_000);
         return await fastest((rate, seconds) => measure(rate, seconds, 1_000), context);
       } finally {
@@ -69,7 +80,12 @@ function throughMosquitto(shape: MosquittoShape): LoadScenario {
 }
 
 /** rate: readings a second. */
-function paced(plan: Omit<PublishPlan, "rate" | "seconds">, rate: number, seconds: number, { publishers }: BenchContext): PublishPlan {
+function paced(
+  plan: Omit<PublishPlan, "rate" | "seconds">,
+  rate: number,
+  seconds: number,
+  { publishers }: BenchContext,
+): PublishPlan {
   const processes = Math.min(publishers, plan.connections);
   return { ...plan, rate: rate / plan.readingsPerMessage, seconds, processes };
 }

@@ -5,7 +5,6 @@ import { endedChildrenCpuSeconds } from "../process-stats.ts";
 import { agentArgs, startBuiltAgent } from "../programs.ts";
 import type { BuiltProgram } from "../programs.ts";
 import { PLAN_DEFAULTS, startPublisher } from "../publish.ts";
-import type { Measured } from "../result.ts";
 import type { AgentScenario, BenchContext } from "../scenario.ts";
 
 const SERIES = 10_000;
@@ -44,7 +43,12 @@ export const replayScenario: AgentScenario = {
   },
 };
 
-async function writeLog(agent: BuiltProgram, folder: string, startMs: number, { quick }: BenchContext): Promise<number> {
+async function writeLog(
+  agent: BuiltProgram,
+  folder: string,
+  startMs: number,
+  { quick }: BenchContext,
+): Promise<number> {
   const running = await startBuiltAgent(agent, { folder });
   const plan = { ...PLAN_DEFAULTS, series: SERIES, qos: 1 as const, window: 65_535, startMs, stepMs: 1000 };
   const publisher = await startPublisher({ ...plan, port: running.port, messages: quick ? READINGS_QUICK : READINGS });

@@ -1,0 +1,74 @@
+/**
+ * Lets sockets that are ready gather under load, as network cards coalesce interrupts.
+ *
+ * A socket read costs some microseconds however little there is to read. Where many small reads come every second, the
+ * thread sleeps some milliseconds after a round of them; meanwhile the kernel takes in what comes, and the next round
+ * reads it in fewer and larger pieces. Only for a thread that has nothing to do but read sockets: nothing else runs in
+ * it while it sleeps.
+ */
+
+/** Reads a second above which sleeping begins. */
+export const GATHER_READS_PER_S = 5_000;
+/** Average bytes of a read below which sleeping begins. */
+export const GATHER_READ_BYTES: number = 16 * 1024;
+/** How long the thread sleeps after a round of reads, ms. */
+export const GATHER_SLEEP_MS = 5;
+/** How long reads are counted before it is decided anew, ms. */
+const WINDOW_MS = 50;
+
+/** One thread's, for all sockets it reads. */
+export class Gather {
+  readonly #sleepMs: number;
+  /** Nobody writes here: waiting for it to change is how a thread sleeps. Atomics.notify on it ends a sleep early. */
+  readonly #pillow: Int32Array;
+  #scheduled = false;
+  #reads = 0;
+  #bytes = 0;
+  #windowBeganMs = 0;
+  /** Bytes a second at which sleeping began; 0: it has not. */
+  #bytesPerS = 0;
+  #sleeps = 0;
+
+  constructor(sleepMs: number = GATHER_SLEEP_MS, pillow: Int32Array = new Int32Array(new SharedArrayBuffer(4))) {
+    this.#sleepMs = sleepMs;
+    this.#pillow = pillow;
+  }
+
+  /** Sleeps since start. */
+  get sleeps(): number {
+    return this.#sleeps;
+  }
+
+  /** To be called at each read of a socket, with the bytes read. */
+  note(bytes: number): void {
+    this.#reads++;
+    this.#bytes += bytes;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // Immediates run when the poll is over: all sockets that were ready have been read.
+    setImmediate(this.#roundOver);
+  }
+
+  readonly #roundOver = (): void => {
+    this.#scheduled = false;
+    const nowMs = performance.now();
+    if (nowMs - this.#windowBeganMs >= WINDOW_MS) this.#decide(nowMs);
+    if (this.#bytesPerS === 0) return;
+    this.#sleeps++;
+    Atomics.wait(this.#pillow, 0, 0, this.#sleepMs);
+  };
+
+  #decide(nowMs: number): void {
+    const seconds = (nowMs - this.#windowBeganMs) / 1000;
+    const bytesPerS = this.#bytes / seconds;
+    if (this.#bytesPerS > 0) {
+      // Reads are few and large by now, so it is by the bytes that the load is seen to have gone.
+      if (bytesPerS < this.#bytesPerS / 2) this.#bytesPerS = 0;
+    } else if (this.#reads / seconds > GATHER_READS_PER_S && this.#bytes / this.#reads < GATHER_READ_BYTES) {
+      this.#bytesPerS = bytesPerS;
+    }
+    this.#windowBeganMs = nowMs;
+    this.#reads = 0;
+    this.#bytes = 0;
+  }
+}
