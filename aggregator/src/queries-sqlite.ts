@@ -2,7 +2,7 @@ import { CodedError } from "@weir/shared/errors";
 import type { BandRule, ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { trainDraft } from "./jobs/train.ts";
-import type { LiveHub } from "./live-hub.ts";
+import type { LiveEvents } from "./live-events.ts";
 import type { Queries, ThresholdListing } from "./queries.ts";
 import type { AgentStore } from "./stores/agents.ts";
 import { acknowledgeAlert, findAlerts } from "./stores/alerts.ts";
@@ -30,7 +30,7 @@ export function createSqlQueries(
   reports: ReportStore,
   thresholds: ThresholdStore,
   history: ThresholdHistory,
-  hub: LiveHub,
+  events: LiveEvents,
   options: SqlQueriesOptions,
 ): Queries {
   const listing = (version: number): ThresholdListing => {
@@ -47,7 +47,7 @@ export function createSqlQueries(
     alerts: (filter) => findAlerts(db, filter),
     acknowledge(id, by) {
       const alert = acknowledgeAlert(db, id, by, options.now());
-      if (alert) hub.publish({ type: "alert", alert });
+      if (alert) events.publish({ type: "alert", alert });
       return alert;
     },
     reportDays: () => reports.list(),
@@ -70,6 +70,6 @@ export function createSqlQueries(
     },
     ready: () => db.get("SELECT 1 AS one") !== undefined,
     metrics: options.metrics,
-    subscribe: (listener) => hub.subscribe(listener),
+    subscribe: (listener) => events.subscribe(listener),
   };
 }

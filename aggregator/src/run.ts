@@ -10,7 +10,7 @@ import { isLoopbackHost } from "./http/origin.ts";
 import { createHttpServer } from "./http/server.ts";
 import { createReportJobs } from "./jobs/reports.ts";
 import { createRetentionJob } from "./jobs/retention.ts";
-import { createLiveHub } from "./live-hub.ts";
+import { createLiveEvents } from "./live-events.ts";
 import { renderMetrics } from "./metrics.ts";
 import { createSqlQueries } from "./queries-sqlite.ts";
 import type { aggregatorSettings } from "./settings.ts";
@@ -48,7 +48,7 @@ export async function runAggregator(
   }
   const initialRules = readInitialRules(settings["thresholds.initial_file"]);
   const db = new SqlDatabase(join(settings["data.dir"], "aggregator.db"), { readonly: false });
-  const hub = createLiveHub();
+  const events = createLiveEvents();
   const agents = new AgentStore(db);
   const thresholds = new ThresholdStore(db);
   if (initialRules) publishInitial(thresholds, initialRules, calendar.timezone, now());
@@ -57,14 +57,14 @@ export async function runAggregator(
   const reports = new ReportStore(db, history, calendar);
   const influx = settings["influx.url"] === "" ? undefined : openInflux(db, settings, log);
   const frames = new FrameStore(db, calendar, { queueForInflux: influx !== undefined });
-  const uplink = createUplinkServer(db, frames, agents, thresholds, hub, {
+  const uplink = createUplinkServer(db, frames, agents, thresholds, events, {
     token: settings["uplink.token"],
     timezone: calendar.timezone,
     now,
     log,
     issuedRevisions: () => reports.issuedRevisions(),
   });
-  const queries = createSqlQueries(db, agents, reports, thresholds, history, hub, {
+  const queries = createSqlQueries(db, agents, reports, thresholds, history, events, {
     timezone: calendar.timezone,
     thresholdLeadMs: settings["thresholds.lead"],
     now,

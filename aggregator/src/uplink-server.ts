@@ -6,23 +6,17 @@ import { errorMessage } from "@weir/shared/errors";
 import { isSeriesNamePart } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { AgentMessage, AggregatorMessage, Lane } from "@weir/shared/wire/messages";
-import {
-  decodeAgentMessage,
-  decodeFrame,
-  encodeMessage,
-  LANES,
-  MESSAGE_BYTES_MAX,
-  WIRE_VERSION,
-} from "@weir/shared/wire/messages";
-import type { LiveHub } from "./live-hub.ts";
+import { decodeAgentMessage, encodeMessage, LANES, MESSAGE_BYTES_MAX, WIRE_VERSION } from "@weir/shared/wire/messages";
+import type { LiveEvents } from "./live-events.ts";
 import type { AgentStore } from "./stores/agents.ts";
 import type { SqlDatabase } from "./stores/database.ts";
-import { createFrameChanges } from "./stores/frames.ts";
+import type { AppliedFrames, QueuedFrame } from "./stores/frame-queue.ts";
+import { FrameQueue } from "./stores/frame-queue.ts";
 import type { FrameOrigin, FrameStore } from "./stores/frames.ts";
 import type { ThresholdStore } from "./stores/thresholds.ts";
 
 /**
- * The aggregator's end of the uplink: takes frames, commits them in groups, and only then acknowledges.
+ * The aggregator's end of the uplink: takes frames, commits them in groups, alerts first, and only then acknowledges.
  */
 export interface UplinkServer {
   /** Takes over the socket of an upgrade to /uplink. */
@@ -47,9 +41,6 @@ export interface UplinkServerOptions {
   readonly issuedRevisions: () => ReadonlyArray<{ readonly day: string; readonly revision: number }>;
 }
 
-/** Frames applied in one transaction, at most: others' requests are answered in between. */
-const FRAMES_PER_COMMIT_MAX = 64;
-
 /** A connection that says nothing for this long, not even a status, is dead (half-open). */
 const SILENCE_MS_MAX = 20_000;
 
@@ -61,26 +52,18 @@ interface Connection {
   ended: boolean;
 }
 
-interface QueuedFrame {
-  readonly connection: Connection;
-  readonly origin: FrameOrigin;
-  readonly lane: Lane;
-  readonly seq: number;
-  readonly body: Uint8Array;
-}
-
 /** Opens no port: the HTTP server hands it the upgrades. */
 export function createUplinkServer(
   db: SqlDatabase,
   frames: FrameStore,
   agents: AgentStore,
   thresholds: ThresholdStore,
-  hub: LiveHub,
+  events: LiveEvents,
   options: UplinkServerOptions,
 ): UplinkServer {
   const server = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_BYTES_MAX });
   const connections = new Set<Connection>();
-  let queue: QueuedFrame[] = [];
+  const queue = new FrameQueue<Connection>(db, frames, options.now);
   let scheduled = false;
   let closed = false;
   let frameCount = 0;
@@ -91,13 +74,13 @@ export function createUplinkServer(
   };
   const refuse = (connection: Connection, code: string, message: string): void => {
     connection.ended = true;
-    queue = queue.filter((frame) => frame.connection !== connection);
+    queue.drop(connection);
     send(connection, { type: "refused", code, message });
     connection.socket.close(1008, code);
   };
   const end = (connection: Connection): void => {
     connection.ended = true;
-    queue = queue.filter((frame) => frame.connection !== connection);
+    queue.drop(connection);
     connection.socket.terminate();
   };
   const isConnected = (agent: string): boolean =>
@@ -149,7 +132,7 @@ export function createUplinkServer(
 
   const publishAgent = (agent: string): void => {
     const view = agents.view(agent, isConnected(agent));
-    if (view) hub.publish({ type: "agent", agent: view });
+    if (view) events.publish({ type: "agent", agent: view });
   };
 
   const receive = (connection: Connection, message: AgentMessage): void => {
@@ -169,7 +152,7 @@ export function createUplinkServer(
         db.transaction(() => frames.name(origin, message.series));
         break;
       case "frame":
-        queue.push({ connection, origin, lane: message.lane, seq: message.seq, body: message.frame });
+        queue.push({ sender: connection, origin, lane: message.lane, seq: message.seq, body: message.frame });
         schedule();
         break;
       case "thresholdsStored":
@@ -188,58 +171,34 @@ export function createUplinkServer(
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      if (queue.length > 0) applyQueued();
-      if (queue.length > 0) schedule();
+      applyQueued();
+      if (LANES.some((lane) => queue.waiting(lane) > 0)) schedule();
     });
   };
 
-  /** One transaction over the frames that wait. When one of them spoils it, each by itself, so that only its sender suffers. */
+  /** One transaction of each lane, alerts first. Sockets and requests get their turn before the next. */
   const applyQueued = (): void => {
-    const group = queue.slice(0, FRAMES_PER_COMMIT_MAX);
-    queue = queue.slice(group.length);
-    if (group.length > 1 && applyGroup(group) === undefined) return;
-    for (const frame of group) {
-      if (frame.connection.ended) continue;
-      const error = applyGroup([frame]);
-      if (error === undefined) continue;
-      failures++;
-      options.log(
-        `Cannot apply a frame of ${frame.origin.agent}: ${errorMessage(error)}. The agent keeps it and sends it again.`,
-      );
-      refuse(
-        frame.connection,
-        "FRAME_FAILED",
-        `frame ${frame.seq} of its ${frame.lane} cannot be applied: ${errorMessage(error)}`,
-      );
-    }
+    for (const lane of LANES) if (queue.waiting(lane) > 0) tell(lane, queue.applyNext(lane));
   };
 
-  /** Applies frames; acks and news after the commit. Returns what went wrong, when nothing of them was applied. */
-  const applyGroup = (group: readonly QueuedFrame[]): unknown => {
-    const changes = createFrameChanges();
-    try {
-      db.transaction(() => {
-        for (const { origin, lane, seq, body } of group) {
-          frames.apply(origin, lane, seq, decodeFrame(body), options.now(), changes);
-        }
-      });
-    } catch (error) {
-      return error ?? new Error("unknown");
+  /** Acks and news, after the commit. */
+  const tell = (lane: Lane, applied: AppliedFrames<Connection>): void => {
+    frameCount += applied.frames.length;
+    const newest = new Map<Connection, number>();
+    for (const { sender, seq } of applied.frames) newest.set(sender, seq);
+    for (const alert of applied.changes.alerts) events.publish({ type: "alert", alert });
+    for (const [connection, seq] of newest) send(connection, { type: "ack", lane, seq });
+    for (const { site, device, metrics, lastTsMs } of applied.changes.devices.values()) {
+      events.publish({ type: "series", site, device, metrics: [...metrics], lastTsMs });
     }
-    frameCount += group.length;
-    const newest = new Map<Connection, Map<Lane, number>>();
-    for (const { connection, lane, seq } of group) {
-      const lanes = newest.get(connection) ?? new Map<Lane, number>();
-      newest.set(connection, lanes.set(lane, seq));
-    }
-    for (const [connection, lanes] of newest) {
-      for (const [lane, seq] of lanes) send(connection, { type: "ack", lane, seq });
-    }
-    for (const alert of changes.alerts) hub.publish({ type: "alert", alert });
-    for (const { site, device, metrics, lastTsMs } of changes.devices.values()) {
-      hub.publish({ type: "series", site, device, metrics: [...metrics], lastTsMs });
-    }
-    return undefined;
+    if (applied.failed) fail(applied.failed.frame, applied.failed.error);
+  };
+
+  const fail = ({ sender, origin, lane, seq }: QueuedFrame<Connection>, error: unknown): void => {
+    failures++;
+    const reason = errorMessage(error);
+    options.log(`Cannot apply a frame of ${origin.agent}: ${reason}. The agent keeps it and sends it again.`);
+    refuse(sender, "FRAME_FAILED", `frame ${seq} of its ${lane} cannot be applied: ${reason}`);
   };
 
   const accept = (socket: WebSocket): void => {
@@ -257,7 +216,7 @@ export function createUplinkServer(
     socket.on("error", () => socket.terminate());
     socket.on("close", () => {
       connections.delete(connection);
-      queue = queue.filter((frame) => frame.connection !== connection);
+      queue.drop(connection);
       // The store may be closed by the time that the last connections are.
       if (connection.origin && !closed) publishAgent(connection.origin.agent);
     });
@@ -282,14 +241,14 @@ export function createUplinkServer(
     },
     reportIssued(day, revision) {
       for (const connection of connections) if (connection.origin) send(connection, { type: "report", day, revision });
-      hub.publish({ type: "report", day, revision });
+      events.publish({ type: "report", day, revision });
     },
     isConnected,
     counters: () => ({ frames: frameCount, failures }),
     async close() {
       clearInterval(watching);
       // What has arrived is applied; the rest the agents keep.
-      while (queue.length > 0) applyQueued();
+      while (LANES.some((lane) => queue.waiting(lane) > 0)) applyQueued();
       for (const { socket } of connections) socket.close(1001);
       const deadlineMs = options.now() + 1000;
       while (connections.size > 0 && options.now() < deadlineMs)

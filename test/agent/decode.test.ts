@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { createDecoder } from "@weir/agent/decode/create-decoder";
 import type { Decoder, DecodeSink, TopicMapping } from "@weir/agent/decode/decoder";
 import { parseDecimal } from "@weir/agent/decode/number-text";
@@ -123,18 +125,36 @@ numbers("refuses an empty payload, one too large, and a value out of range", () 
   assert.equal(sink.told, [`north/pump/temp ${RECEIVED_AT_MS} 1234*`, "!payload_too_large"]);
 });
 
+/** The digits of a number with a point before the last `decimals` of them. */
+function pointAt(digits: bigint, decimals: number): string {
+  const text = String(digits)
+    .replace("-", "")
+    .padStart(decimals + 1, "0");
+  return `${text.slice(0, text.length - decimals)}.${text.slice(text.length - decimals)}`;
+}
+
 numbers("rounds as Number() does, for any text a program prints", () => {
   const text = fc.oneof(
     fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
     fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }).map((value) => value.toFixed(6)),
     fc.tuple(fc.bigInt(-(10n ** 30n), 10n ** 30n), fc.integer({ min: -340, max: 310 })).map(([m, e]) => `${m}e${e}`),
+    // What single precision looks like in double; digits and a point anywhere; the middle between two doubles, and near it.
+    fc.float({ noNaN: true, noDefaultInfinity: true, min: -1000, max: 1000 }).map(String),
+    fc.tuple(fc.bigInt(0n, 10n ** 20n), fc.nat(20)).map(([m, p]) => pointAt(m, p)),
+    fc
+      .tuple(fc.bigInt(2n ** 52n, 2n ** 54n), fc.constantFrom("5", "50", "49", "51", "25", "75"))
+      .map((p) => p.join(".")),
+    fc
+      .tuple(fc.integer({ min: 0, max: 50 }), fc.nat(17), fc.bigInt(-3n, 3n))
+      .map(([e, p, off]) => pointAt(2n ** BigInt(e) * 10n ** BigInt(p) + off, p)),
+    fc.double({ noNaN: true, min: 1, max: 1e6 }).map((value) => (value * (1 + 2 ** -53)).toPrecision(18)),
   );
   fc.assert(
     fc.property(text, (spelled) => {
       const bytes = Buffer.from(spelled);
       assert.ok(Object.is(parseDecimal(bytes, 0, bytes.length), Number(spelled)), spelled);
     }),
-    { numRuns: 2000 },
+    { numRuns: 10_000 },
   );
 });
 
@@ -376,6 +396,85 @@ routes("decodes on, to the same series, when every message comes with a new Topi
   assert.is(sink.told.length, 1000);
   assert.is(sink.names.length, 50);
   assert.is(sink.told[777], "a/27/c 777 1*");
+});
+
+routes("tries again when the dictionary was full", () => {
+  const sink = recorder(0);
+  let full = true;
+  const filling: DecodeSink = { ...sink, resolve: () => (full ? -1 : 0) };
+  const feed = feeder(createDecoder([keyed()]), filling);
+  const messages = ["1", '{"value":1}', '{"values":{"a":1}}', '[{"value":1},{"values":{"b":2}}]'];
+  for (const message of messages) feed("plant/pump", message, 1);
+  assert.equal(sink.told.splice(0), Array(5).fill("!series_limit"));
+  full = false;
+  for (const message of [...messages, ...messages]) feed("plant/pump", message, 1);
+  assert.is(sink.told.length, 10);
+  assert.not.ok(sink.told.some((entry) => entry.startsWith("!")));
+});
+
+const flood = suite("decode: a topic a message", { timeoutMs: 60_000 });
+
+/** Heap in use, in bytes, once all garbage is gone. */
+function heapBytes(): number {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  return process.memoryUsage().heapUsed;
+}
+
+flood("takes a million of them in steady time and without keeping anything of them", () => {
+  const seriesMax = 1000;
+  const names = new Map<string, number>();
+  const counts = { pushed: 0, refused: 0 };
+  const sink: DecodeSink = {
+    resolve(site, device, metric) {
+      const name = `${site}/${device}/${metric}`;
+      const index = names.get(name) ?? (names.size < seriesMax ? names.size : -1);
+      if (index === names.size) names.set(name, index);
+      return index;
+    },
+    push: () => void counts.pushed++,
+    reject: (reason) => void (reason === "series_limit" && counts.refused++),
+  };
+  const decoder = createDecoder([mapping()]);
+  const payloads = ['{"ts":1700000000123,"value":23.5}', '{"ts":1700000000123,"values":{"a":1}}'].map((text) =>
+    Buffer.from(text),
+  );
+  const run = (from: number, count: number): number => {
+    const start = process.cpuUsage();
+    for (let i = from; i < from + count; i++) {
+      const payload = payloads[i & 1]!;
+      decoder(newTopic(`sensors/north/device-${i}/temp`), payload, 0, payload.length, 1, sink);
+    }
+    const { user, system } = process.cpuUsage(start);
+    return user + system;
+  };
+  run(0, 100_000);
+  const before = heapBytes();
+  const tenthsUs = Array.from({ length: 9 }, (_, tenth) => run((tenth + 1) * 100_000, 100_000));
+  assert.equal(counts, { pushed: seriesMax, refused: 1_000_000 - seriesMax });
+  assert.ok(heapBytes() - before < 2 ** 20, `${heapBytes() - before} bytes were kept`);
+  // About equal; a machine busy with other things is given room.
+  const [first, last] = [Math.min(...tenthsUs.slice(0, 3)), Math.min(...tenthsUs.slice(-3))];
+  assert.ok(last < 3 * first, `${first} us at first, ${last} us in the end for 100,000 messages`);
+});
+
+flood("keeps names of very long topics, not the topics", () => {
+  const kept: string[] = [];
+  const sink: DecodeSink = {
+    resolve: (site, device, metric) => kept.push(site, device, metric) / 3 - 1,
+    push: () => undefined,
+    reject: (reason) => assert.unreachable(reason),
+  };
+  const decoder = createDecoder([mapping({ template: "{device}/#", site: "north" })]);
+  const payload = Buffer.from("1");
+  const before = heapBytes();
+  for (let i = 0; i < 500; i++) {
+    const name = Buffer.from(`a-device-with-a-name-${i}/${"x".repeat(60_000)}`).toString();
+    decoder(newTopic(name), payload, 0, 1, 1, sink);
+  }
+  assert.is(kept.length, 1500);
+  assert.ok(heapBytes() - before < 2 ** 20, `${heapBytes() - before} bytes were kept`);
 });
 
 const properties = suite("decode: any bytes");

@@ -1,7 +1,14 @@
+import fc from "fast-check";
 import * as assert from "uvu/assert";
 import { acknowledgeAlert, alertById, findAlerts } from "@weir/aggregator/stores/alerts";
+import { SqlCellStore } from "@weir/aggregator/stores/cells";
 import { seriesColumns } from "@weir/aggregator/stores/series-columns";
+import { createCalendar } from "@weir/shared/operators/calendar";
+import type { Partial } from "@weir/shared/operators/partial";
+import { mergePartials } from "@weir/shared/operators/partial";
+import { decodeWindows } from "@weir/shared/wire/partial-codec";
 import { suite } from "../support/suite.ts";
+import type { TestReading } from "./stores-fixture.ts";
 import { partialsOf, Stores } from "./stores-fixture.ts";
 
 const test = suite("frames");
@@ -193,4 +200,190 @@ test("holds the newest value of a series, whatever order readings come in", () =
     last_ts_ms: DAY_MS + 60_000,
     last_value: 2,
   });
+});
+
+const HOUR_MS = 3_600_000;
+
+function unmergedHours(): Array<{ series: number; startMs: number }> {
+  return stores.db.all("SELECT series, start_ms AS startMs FROM hours_unmerged ORDER BY series, start_ms");
+}
+
+test("an hour is merged once it is over by the clock of readings or of the agent, and again after late data", () => {
+  const origin = stores.hello("a", ["pump/temp", "pump/flow"]);
+  const hour = (series: number, number: number): { series: number; startMs: number } => ({
+    series,
+    startMs: DAY_MS + number * HOUR_MS,
+  });
+  for (const series of [0, 1]) stores.readings(origin, [[series, DAY_MS + 59 * 60_000, series]]);
+  stores.readings(origin, [[0, DAY_MS + HOUR_MS + 1000, 5]]);
+  assert.equal(unmergedHours(), [hour(1, 0), hour(1, 1), hour(2, 0)]);
+  stores.readings(origin, [
+    [0, DAY_MS + HOUR_MS + 240_000, 5],
+    [0, DAY_MS + HOUR_MS + 300_001, 5],
+  ]);
+  assert.equal(unmergedHours(), [hour(1, 1)]);
+  stores.readings(origin, [[1, DAY_MS + 60_000, 7]]);
+  assert.equal(unmergedHours(), [hour(1, 1), hour(2, 0)]);
+  stores.tick(origin, DAY_MS + 3 * HOUR_MS);
+  assert.equal(unmergedHours(), []);
+  const cells = new SqlCellStore(stores.db).range(2, "hour", 0, 1e15);
+  assert.equal(
+    cells.map(({ startMs, partial }) => [startMs, partial.count, partial.max]),
+    [[DAY_MS, 2, 7]],
+  );
+});
+
+test("as many windows are merged into hours as come, whatever their number", () => {
+  const names = Array.from({ length: 40 }, (_, i) => `d${i}/temp`);
+  const origin = stores.hello("a", names);
+  const readings = (minute: number): TestReading[] =>
+    names.map((_, series) => [series, DAY_MS + minute * 60_000, minute] as const);
+  for (let minute = 0; minute < 60; minute += 4) stores.readings(origin, readings(minute));
+  assert.is(unmergedHours().length, 40);
+  // An hour has 15 windows here.
+  for (let minute = 66; minute < 126; minute += 4) stores.readings(origin, readings(minute));
+  const hours = new Set(unmergedHours().map(({ startMs }) => startMs));
+  assert.equal([...hours], [DAY_MS + HOUR_MS, DAY_MS + 2 * HOUR_MS]);
+});
+
+/** What windows and hours hold, by plain merging in memory; replaced windows change their hour by taking it apart. */
+class PlainCells {
+  readonly #calendar = createCalendar("Asia/Kolkata");
+  readonly windows = new Map<string, Partial>();
+  /** Of windows that are deleted. */
+  readonly #gone = new Map<string, Partial>();
+  readonly fromMs = new Map<number, number>();
+
+  apply(series: number, startMs: number, partial: Partial, replace: boolean): void {
+    const isKept = startMs >= (this.fromMs.get(series) ?? -Infinity);
+    if (!isKept && replace) return;
+    const cells = isKept ? this.windows : this.#gone;
+    const name = `${series} ${startMs}`;
+    const before = cells.get(name);
+    cells.set(name, before && !replace ? mergePartials(before, partial) : partial);
+  }
+
+  deleteBefore(series: number, beforeMs: number): void {
+    const fromMs = this.#calendar.hourStart(beforeMs);
+    for (const [name, partial] of this.windows) {
+      const [of, startMs] = name.split(" ").map(Number);
+      if (of !== series || startMs! >= fromMs) continue;
+      this.windows.delete(name);
+      this.#gone.set(name, partial);
+      this.fromMs.set(series, Math.max(fromMs, this.fromMs.get(series) ?? -Infinity));
+    }
+  }
+
+  hours(series: number): Array<{ startMs: number; partial: Partial }> {
+    const hours = new Map<number, Partial>();
+    for (const [name, partial] of [...this.windows, ...this.#gone]) {
+      const [of, startMs] = name.split(" ").map(Number);
+      if (of !== series) continue;
+      const hourMs = this.#calendar.hourStart(startMs!);
+      const before = hours.get(hourMs);
+      hours.set(hourMs, before ? mergePartials(before, partial) : partial);
+    }
+    return [...hours].toSorted(([a], [b]) => a - b).map(([startMs, partial]) => ({ startMs, partial }));
+  }
+}
+
+const cellStepArb = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant("readings" as const),
+      readings: fc.array(
+        fc.record({
+          series: fc.nat(1),
+          minute: fc.nat(6 * 60),
+          second: fc.nat(59),
+          value: fc.integer({ min: -9, max: 9 }),
+        }),
+        { minLength: 1, maxLength: 12 },
+      ),
+      replace: fc.boolean(),
+      isTakenBack: fc.integer({ min: 0, max: 5 }).map((draw) => draw === 0),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("tick" as const), minute: fc.nat(9 * 60) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("delete" as const), series: fc.nat(1), minute: fc.nat(6 * 60) }),
+  },
+);
+
+test("windows and hours hold what plain merging gives, merged yet or not, after every step", () => {
+  fc.assert(
+    fc.property(fc.array(cellStepArb, { minLength: 1, maxLength: 30 }), (steps) => {
+      stores.close();
+      stores = new Stores({ timezone: "Asia/Kolkata" });
+      const origin = stores.hello("a", ["pump/temp", "pump/flow"]);
+      const cells = new SqlCellStore(stores.db);
+      const plain = new PlainCells();
+      for (const step of steps) {
+        if (step.kind === "tick") stores.tick(origin, DAY_MS + step.minute * 60_000);
+        else if (step.kind === "delete") {
+          cells.deleteWindowsBefore(step.series + 1, DAY_MS + step.minute * 60_000, createCalendar("Asia/Kolkata"));
+          plain.deleteBefore(step.series + 1, DAY_MS + step.minute * 60_000);
+        } else {
+          const { replace } = step;
+          const frame = partialsOf(
+            step.readings.map(({ series, minute, second, value }) => [
+              series,
+              DAY_MS + minute * 60_000 + second * 1000,
+              value,
+            ]),
+            stores.history,
+            replace,
+          );
+          if (frame.kind !== "partials") throw new Error("no partials");
+          if (step.isTakenBack) {
+            assert.throws(() =>
+              stores.db.transaction(() => {
+                stores.applyAs(origin, "data", 1e6, frame);
+                throw new Error("taken back");
+              }),
+            );
+            continue;
+          }
+          stores.apply(origin, frame);
+          for (const { series, windowStartMs, partial } of decodeWindows(frame.windows)) {
+            plain.apply(series + 1, windowStartMs, partial, replace);
+          }
+        }
+        for (const series of [1, 2]) {
+          const hours = plain.hours(series);
+          assert.equal(cells.range(series, "hour", -1e15, 1e15), hours);
+          for (const { startMs, partial } of hours) assert.equal(cells.get(series, "hour", startMs), partial);
+          const windows = cells.range(series, "window", -1e15, 1e15).map(({ startMs, partial }) => [startMs, partial]);
+          const expected = [...plain.windows].filter(([name]) => name.startsWith(`${series} `));
+          assert.equal(
+            windows,
+            expected
+              .map(([name, partial]) => [Number(name.split(" ")[1]), partial])
+              .toSorted(([a], [b]) => Number(a) - Number(b)),
+          );
+        }
+        const total = stores.db.get("SELECT sum(readings) AS total FROM series WHERE id = 1");
+        const count = plain.hours(1).reduce((sum, { partial }) => sum + partial.count, 0);
+        assert.equal(total, { total: count });
+      }
+    }),
+    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 60) },
+  );
+});
+
+test("the series' newest value, first time and readings are those of all partials of a frame together", () => {
+  const origin = stores.hello("a", ["pump/temp", "pump/flow"]);
+  stores.readings(origin, [
+    [0, DAY_MS + 120_000, 3],
+    [1, DAY_MS, 9],
+    [0, DAY_MS, 1],
+    [0, DAY_MS + 60_000, 2],
+  ]);
+  const sql = "SELECT first_ts_ms - ? AS first, last_ts_ms - ? AS last, last_value AS value, readings FROM series";
+  assert.equal(stores.db.all(sql, DAY_MS, DAY_MS), [
+    { first: 0, last: 120_000, value: 3, readings: 3 },
+    { first: 0, last: 0, value: 9, readings: 1 },
+  ]);
 });

@@ -1,6 +1,6 @@
 import * as assert from "uvu/assert";
 import { createRetentionJob } from "@weir/aggregator/jobs/retention";
-import { createLiveHub } from "@weir/aggregator/live-hub";
+import { createLiveEvents } from "@weir/aggregator/live-events";
 import { renderMetrics } from "@weir/aggregator/metrics";
 import type { LiveEvent, Queries } from "@weir/aggregator/queries";
 import { createSqlQueries } from "@weir/aggregator/queries-sqlite";
@@ -32,7 +32,7 @@ test.before.each(() => {
   broadcast = [];
   issued = [];
   const thresholds = new ThresholdStore(stores.db);
-  queries = createSqlQueries(stores.db, stores.agents, stores.reports, thresholds, stores.history, createLiveHub(), {
+  queries = createSqlQueries(stores.db, stores.agents, stores.reports, thresholds, stores.history, createLiveEvents(), {
     timezone: "UTC",
     thresholdLeadMs: 5000,
     now: () => DAY_MS,

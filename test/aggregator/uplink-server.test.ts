@@ -3,14 +3,14 @@ import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { createLiveHub } from "@weir/aggregator/live-hub";
+import { createLiveEvents } from "@weir/aggregator/live-events";
 import type { LiveEvent } from "@weir/aggregator/queries";
 import { seriesColumns } from "@weir/aggregator/stores/series-columns";
 import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
 import type { UplinkServer } from "@weir/aggregator/uplink-server";
 import { createUplinkServer } from "@weir/aggregator/uplink-server";
 import type { AgentMessage, AggregatorMessage, Frame, Lane } from "@weir/shared/wire/messages";
-import { decodeAggregatorMessage, encodeFrame, encodeMessage } from "@weir/shared/wire/messages";
+import { decodeAggregatorMessage, encodeFrame, encodeMessage, WIRE_VERSION } from "@weir/shared/wire/messages";
 import { WebSocket } from "ws";
 import { eventually } from "../support/eventually.ts";
 import { suite } from "../support/suite.ts";
@@ -54,7 +54,7 @@ class RawAgent {
     this.socket.send(encodeMessage(message));
   }
 
-  sayHello(agent: string, incarnation = "i1", thresholdVersions: number[] = [], wire = 1): void {
+  sayHello(agent: string, incarnation = "i1", thresholdVersions: number[] = [], wire: number = WIRE_VERSION): void {
     this.say({ type: "hello", wire, agent, incarnation, software: "1.2.3", thresholdVersions });
   }
 
@@ -76,10 +76,10 @@ async function connected(agent: string, incarnation = "i1", versions: number[] =
 
 function serve(): void {
   events = [];
-  const hub = createLiveHub();
-  hub.subscribe((event) => events.push(event));
+  const live = createLiveEvents();
+  live.subscribe((event) => events.push(event));
   thresholds = new ThresholdStore(stores.db);
-  server = createUplinkServer(stores.db, stores.frames, stores.agents, thresholds, hub, {
+  server = createUplinkServer(stores.db, stores.frames, stores.agents, thresholds, live, {
     token: "secret",
     timezone: "Europe/Berlin",
     now: Date.now,
@@ -121,20 +121,15 @@ function lastAck(agent: RawAgent, lane: Lane): number {
   return agent.told("ack").findLast((ack) => ack.lane === lane)?.seq ?? 0;
 }
 
-test("acknowledges frames of both lanes after they are stored", async () => {
-  const agent = await connected("a");
-  agent.frame("data", 1, NAMES);
-  for (let seq = 2; seq <= 200; seq++) agent.frame("data", seq, reading(seq));
+function alertFrame(id: string): Frame {
   const alert = {
-    id: "x",
+    id,
     site: "s",
     device: "pump",
     metric: "temp",
     kind: "high",
     severity: "warning",
     state: "firing",
-  } as const;
-  const judged = {
     startedAtMs: DAY_MS,
     endedAtMs: null,
     value: 1,
@@ -142,13 +137,70 @@ test("acknowledges frames of both lanes after they are stored", async () => {
     high: 0,
     thresholdVersion: 1,
     breaches: 1,
-  };
-  agent.frame("alerts", 1, { kind: "alerts", alerts: [{ ...alert, ...judged }] });
+  } as const;
+  return { kind: "alerts", alerts: [alert] };
+}
+
+test("acknowledges frames of both lanes after they are stored", async () => {
+  const agent = await connected("a");
+  agent.frame("data", 1, NAMES);
+  for (let seq = 2; seq <= 200; seq++) agent.frame("data", seq, reading(seq));
+  agent.frame("alerts", 1, alertFrame("x"));
   await eventually(() => assert.equal([lastAck(agent, "data"), lastAck(agent, "alerts")], [200, 1]));
   assert.is(stored(), 199);
   assert.is(server.counters().frames, 201);
   assert.ok(events.some((event) => event.type === "alert" && event.alert.id === "x"));
   assert.ok(events.some((event) => event.type === "series" && event.metrics.includes("temp")));
+});
+
+/** Makes each frame of partials take ms longer to apply; returns the lanes of frames in the order they were applied. */
+function slowPartials(ms: number): Lane[] {
+  const lanes: Lane[] = [];
+  const apply = stores.frames.apply.bind(stores.frames);
+  stores.frames.apply = (origin, lane, seq, frame, nowMs, changes) => {
+    const endMs = performance.now() + (frame.kind === "partials" ? ms : 0);
+    while (performance.now() < endMs);
+    apply(origin, lane, seq, frame, nowMs, changes);
+    lanes.push(lane);
+  };
+  return lanes;
+}
+
+test("alerts go before data that waits, their own and that of others, and so do timers", async () => {
+  const [first, second] = [await connected("a"), await connected("b")];
+  first.frame("data", 1, NAMES);
+  await eventually(() => assert.is(lastAck(first, "data"), 1));
+  const lanes = slowPartials(6);
+  let published = 0;
+  let ticks = 0;
+  const timer = setInterval(() => {
+    ticks++;
+    if (published === 0 && events.some(({ type }) => type === "alert")) published = lanes.length;
+  }, 1);
+  for (let seq = 2; seq <= 80; seq++) first.frame("data", seq, reading(seq));
+  first.frame("alerts", 1, alertFrame("x"));
+  second.frame("alerts", 1, alertFrame("y"));
+  await eventually(() => assert.is(lastAck(first, "data"), 80));
+  clearInterval(timer);
+  const before = lanes.lastIndexOf("alerts");
+  assert.ok(before < 20, `${before} of ${lanes.length} frames were applied before the last alert`);
+  assert.ok(published < 30, `${published} of ${lanes.length} frames were applied when the alert was published`);
+  assert.ok(ticks > 30, `timers had ${ticks} turns in ${lanes.length} transactions`);
+  assert.equal([lastAck(first, "alerts"), lastAck(second, "alerts"), stored()], [1, 1, 79]);
+});
+
+test("small frames that wait are applied together", async () => {
+  const agent = await connected("a");
+  let transactions = 0;
+  const transaction = stores.db.transaction.bind(stores.db);
+  stores.db.transaction = (work) => {
+    transactions++;
+    return transaction(work);
+  };
+  agent.frame("data", 1, NAMES);
+  for (let seq = 2; seq <= 300; seq++) agent.frame("data", seq, reading(seq));
+  await eventually(() => assert.is(lastAck(agent, "data"), 300));
+  assert.ok(transactions < 100, `${transactions} transactions`);
 });
 
 test("counts nothing twice when the ack was lost", async () => {
@@ -175,7 +227,7 @@ test("welcomes with the time zone, what it holds, versions that are lacking and 
   await eventually(() => assert.is(agent.heard.length, 3));
   const welcome = {
     type: "welcome",
-    wire: 1,
+    wire: WIRE_VERSION,
     timezone: "Europe/Berlin",
     applied: { alerts: 0, data: 0 },
     seriesKnown: 0,

@@ -53,7 +53,7 @@ function samplesOf(count: number, of: (index: number) => Partial<SoakSample>): S
   }));
 }
 
-test("a saw-tooth of memory and single stalls are flat; so is growth while it warms up", () => {
+test("a saw-tooth of memory, growth while it warms up, and single stalls are flat", () => {
   const samples = samplesOf(100, (i) => ({
     rssMib: (i < 15 ? 100 : 200) + (i % 7) * 10,
     ackP99Ms: i % 20 === 0 ? 900 : 40 + (i % 3),

@@ -37,6 +37,8 @@ export async function measureLoad(
     const seconds = (atMs - beganMs) / 1000;
     const cpu = cpuSeconds(target.pid) - cpuBefore;
     const brokerCpu = brokerPid === undefined ? 0 : cpuSeconds(brokerPid) - brokerBefore;
+    // Until now, which is later than `seconds` where something was waited for in vain.
+    const elapsed = (performance.now() - beganMs) / 1000;
     const othersCpu = machineBusySeconds() - busyBefore - cpu - brokerCpu - sent.cpuSeconds;
     const accounted = accountedFor(counts);
     return {
@@ -52,7 +54,7 @@ export async function measureLoad(
         seconds,
         peakMib: memoryMib(target.pid).peak,
         publisherCpuPercent: (sent.cpuSeconds / sent.seconds) * 100,
-        othersCpuPercent: (othersCpu / seconds) * 100,
+        othersCpuPercent: (othersCpu / elapsed) * 100,
         ...(brokerPid === undefined ? {} : { brokerCpuPercent: (brokerCpu / seconds) * 100 }),
       },
     };

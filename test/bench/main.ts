@@ -35,13 +35,22 @@ async function main(): Promise<number> {
     return 2;
   }
   const chosen = scenarios.filter(({ name, inQuick }) =>
-    options.only.length > 0 ? options.only.some((start) => name.startsWith(start)) : inQuick || !options.quick,
+    options.only.length > 0 ? options.only.some((wanted) => isMeant(name, wanted)) : inQuick || !options.quick,
   );
+  if (chosen.length === 0) {
+    console.error(`bench: no scenario is called ${options.only.join(" or ")}; --list prints them`);
+    return 2;
+  }
   if (options.list) {
     for (const { name, about } of chosen) console.log(`${name.padEnd(28)} ${about}`);
     return 0;
   }
   return runAll(chosen, options);
+}
+
+/** A scenario's whole name means that one alone, a beginning all that begin so. */
+function isMeant(name: string, wanted: string): boolean {
+  return scenarios.some((scenario) => scenario.name === wanted) ? name === wanted : name.startsWith(wanted);
 }
 
 async function runAll(chosen: readonly Scenario[], options: BenchOptions): Promise<number> {
@@ -59,7 +68,7 @@ async function runAll(chosen: readonly Scenario[], options: BenchOptions): Promi
   console.log(`The publisher alone, to a server that decodes nothing: ${perSecond} messages/s`);
   const results: RunResult[] = [];
   for (const scenario of chosen) results.push(...(await runScenario(scenario, options, context)));
-  console.log(`\n${renderResults(results)}`);
+  console.log(`\n${renderResults(results)}\n\n${Math.round(performance.now() / 1000)} s in all`);
   const problems = results.flatMap(({ scenario, target, problems: list }) =>
     list.map((problem) => `FAIL ${scenario}, ${target}: ${problem}`),
   );

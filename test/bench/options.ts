@@ -24,7 +24,7 @@ export interface BenchOptions {
 export const BENCH_HELP = `npm run bench -- [options]
 
   --quick              the main scenarios, in under two minutes
-  --only A,B           scenarios whose names begin so; --list prints them
+  --only A,B           scenarios of these names, or all whose names begin so; --list prints them
   --agent NAME=PATH    dist/main.js of an agent; several are compared, run in turn (default: this repository's)
   --aggregator PATH    dist/main.js of the aggregator (default: this repository's)
   --seconds N          length of a throughput run (default 10, quick 2)

@@ -1,7 +1,7 @@
 import type { Block } from "@weir/shared/model/reading";
 import { PAGE_SERIES } from "@weir/shared/operators/columns";
 import type { Episode } from "@weir/shared/operators/episodes";
-import { KeyChunks } from "@weir/shared/operators/key-chunks";
+import { CHUNK_WORDS, KeyChunks, NO_CHUNK } from "@weir/shared/operators/key-chunks";
 import type { Partial } from "@weir/shared/operators/partial";
 import { mergePartials } from "@weir/shared/operators/partial";
 import type { Emissions } from "@weir/shared/operators/series-fold";
@@ -245,7 +245,7 @@ test("many windows of a series may wait at once, in any order", () => {
 test("what one page gave back another uses: memory stays at its highest need", () => {
   const windows = new WindowAccumulator(WINDOW_MS);
   const readings = (page: number, atMs: number) =>
-    Array.from({ length: 4000 }, (_, i) => ({
+    Array.from({ length: 12_000 }, (_, i) => ({
       series: page * PAGE_SERIES + (i % 100),
       tsMs: atMs + (i % 3) * WINDOW_MS,
       value: i,
@@ -255,8 +255,8 @@ test("what one page gave back another uses: memory stays at its highest need", (
     }));
   addAll(windows, readings(0, 0));
   const bytes = windows.bytes;
-  // 300 windows of 13 or 14 readings: a chunk of 64 bytes each, and 128 for the 200 that are not the newest.
-  assert.is(bytes, 300 * 64 + 200 * 128);
+  // 300 windows of 40 readings: two full chunks of 64 bytes each, and 192 for the 200 that are not the newest.
+  assert.is(bytes, 300 * 2 * 64 + 200 * 192);
   for (let round = 1; round < 50; round++) {
     assert.is(windows.drainPage((round - 1) % 4).length, 300);
     assert.is(windows.bytes, 0);
@@ -273,37 +273,45 @@ test("chunks hold the keys of many cells side by side, and are used again", () =
   fc.assert(
     fc.property(anyTurns, (turns) => {
       const chunks = new KeyChunks();
-      const positions = [0, 0, 0, 0, 0, 0];
-      const held: number[][] = positions.map(() => []);
-      const scratch = new Int32Array(5000);
+      const fillings = Array.from({ length: 6 }, () => Int32Array.of(NO_CHUNK));
+      const held: number[][] = fillings.map(() => []);
       let next = 0;
-      let most = 0;
       for (const { cell, keys, takes } of turns) {
         for (let i = 0; i < keys; i++) {
-          let position = positions[cell]!;
-          if (position % 16 === 0) position = chunks.extend(position);
-          chunks.segments[Math.floor(position / 32_768)]![position % 32_768] = next;
+          if (fillings[cell]!.length === CHUNK_WORDS) fillings[cell] = Int32Array.of(chunks.put(fillings[cell]!, 0));
+          fillings[cell] = Int32Array.of(...fillings[cell]!, next);
           held[cell]!.push(next++);
-          positions[cell] = position + 1;
         }
-        most = Math.max(most, chunks.used);
+        const full = held.map(({ length }) => Math.max(0, Math.ceil(length / 15) - 1));
         assert.is(
           chunks.used,
-          held.reduce((sum, { length }) => sum + Math.ceil(length / 15), 0),
+          full.reduce((sum, count) => sum + count, 0),
         );
         if (!takes) continue;
-        chunks.take(positions[cell]!, scratch);
+        const count = chunks.take(fillings[cell]!, 0, fillings[cell]!.length);
         assert.equal(
-          [...scratch.subarray(0, held[cell]!.length)].toSorted((a, b) => a - b),
+          [...chunks.taken.subarray(0, count)].toSorted((a, b) => a - b),
           held[cell],
         );
-        positions[cell] = 0;
+        fillings[cell] = Int32Array.of(NO_CHUNK);
         held[cell] = [];
       }
-      assert.is(chunks.segments.length, Math.ceil((most * 16) / 32_768));
     }),
     { numRuns: 200 },
   );
+});
+
+test("chunks given back are the first to be used again", () => {
+  const chunks = new KeyChunks();
+  const full = Int32Array.from({ length: CHUNK_WORDS }, (_, i) => i);
+  for (let round = 0; round < 20; round++) {
+    let link = NO_CHUNK;
+    for (let i = 0; i < 2000; i++) link = chunks.put(Int32Array.of(link, ...full.subarray(1)), 0);
+    assert.is(chunks.used, 2000);
+    assert.is(chunks.take(Int32Array.of(link), 0, 1), 2000 * 15);
+    assert.is(chunks.used, 0);
+  }
+  assert.is(chunks.bytes, 128 * 1024);
 });
 
 test("positions come in whole pages, and pages end with the highest series", () => {
@@ -316,6 +324,7 @@ test("positions come in whole pages, and pages end with the highest series", () 
   assert.is(fold.pages, 3);
   const positions = fold.positions();
   assert.is(positions.length, 3 * PAGE_SERIES);
+  assert.equal(fold.pagePositions(1), positions.slice(PAGE_SERIES, 2 * PAGE_SERIES));
   assert.equal([positions[0], positions[PAGE_SERIES], positions[3 * PAGE_SERIES - 1]], [-Infinity, 5, 7]);
   assert.equal([fold.pageWindowReadings(2), fold.pageWindowReadings(1), fold.pageWindowReadings(99)], [1, 0, 0]);
   assert.equal([...fold.openEpisodesOf(99)], []);

@@ -10,7 +10,7 @@ export interface ProjectFile {
 }
 
 /** What is installed, built or measured, and so no part of the project. */
-const IGNORED_FOLDERS: ReadonlySet<string> = new Set([".git", "node_modules", "dist", "weir-data"]);
+const IGNORED_FOLDERS: ReadonlySet<string> = new Set(["bench-results", ".git", "node_modules", "dist", "weir-data"]);
 const BINARY = /\.(?:png|ico|woff2|gz|parquet|db|tsbuildinfo)$/;
 
 /** Every text file of the project, sorted by path. */

@@ -8,6 +8,12 @@ import { compileTopicTemplate, type TopicTemplate } from "./topic-template.ts";
 /** Keys of `values` remembered for one topic. */
 export const KEYS_REMEMBERED_MAX = 256;
 
+/**
+ * Characters of a topic, at most, that its parts may go on sharing: the engine keeps a part as a view of the whole, and
+ * the dictionary keeps the parts for good.
+ */
+const TOPIC_SHARED_LENGTH_MAX = 512;
+
 /** Metric of a reading that is given none by topic, mapping or payload. */
 export const METRIC_DEFAULT = "value";
 
@@ -125,11 +131,16 @@ function routeTopic(
   for (const { mapping, template } of compiled) {
     const parts = template.match(topic);
     if (!parts) continue;
-    const site = template.parts.has("site") ? parts.site : mapping.site;
-    const device = template.parts.has("device") ? parts.device : mapping.device;
+    let site = template.parts.has("site") ? parts.site : mapping.site;
+    let device = template.parts.has("device") ? parts.device : mapping.device;
     const hasMetric = template.parts.has("metric");
-    const metric = hasMetric ? parts.metric : mapping.metric || METRIC_DEFAULT;
+    let metric = hasMetric ? parts.metric : mapping.metric || METRIC_DEFAULT;
     if (!isSeriesNamePart(site) || !isSeriesNamePart(device) || !isSeriesNamePart(metric)) return "name_invalid";
+    if (topic.length > TOPIC_SHARED_LENGTH_MAX) {
+      site = copyOf(site);
+      device = copyOf(device);
+      metric = copyOf(metric);
+    }
     const keyPrefix = hasMetric ? `${metric}.` : "";
     const { timeUnit } = mapping;
     const wholeMs = timeUnit === "auto" || timeUnit === "ms";
@@ -137,4 +148,8 @@ function routeTopic(
     return { mapping, site, device, metric, keyPrefix, series: -1, wholeMs, wholeSeconds, keyTable, keys: null };
   }
   return "topic_unmapped";
+}
+
+function copyOf(name: string): string {
+  return Buffer.from(name).toString();
 }

@@ -73,17 +73,23 @@ function compileLevel(template: string, text: string, last: boolean, parts: Set<
 
 function matchLevels(levels: readonly Level[], topic: string): TopicParts | undefined {
   if (topic.startsWith("$") && levels[0]?.kind !== "literal") return undefined;
-  const texts = topic.split("/");
   const found = { site: "", device: "", metric: "" };
-  for (let i = 0; i < levels.length; i++) {
-    const level = levels[i]!;
+  // Where the level begins; -1 behind the last one.
+  let start = 0;
+  for (const level of levels) {
     if (level.kind === "rest") return found;
-    const text = texts[i];
-    if (text === undefined) return undefined;
-    if (level.kind === "part") found[level.part] = text;
-    else if (level.kind === "literal" && level.text !== text) return undefined;
+    if (start < 0) return undefined;
+    const slash = topic.indexOf("/", start);
+    const end = slash < 0 ? topic.length : slash;
+    if (level.kind === "part") found[level.part] = topic.slice(start, end);
+    else if (level.kind === "literal" && !isLiteral(level.text, topic, start, end)) return undefined;
+    start = slash < 0 ? -1 : slash + 1;
   }
-  return texts.length === levels.length ? found : undefined;
+  return start < 0 ? found : undefined;
+}
+
+function isLiteral(text: string, topic: string, start: number, end: number): boolean {
+  return text.length === end - start && topic.startsWith(text, start);
 }
 
 function filterLevel(level: Level): string {

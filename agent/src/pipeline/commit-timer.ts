@@ -9,9 +9,6 @@ export interface CommitClock {
 /** Rest of the disk between group commits, in durations of the last one: at most a quarter of the time goes to fsync. */
 const COMMIT_REST = 3;
 
-/** Wait before a write that the disk refused is tried again, ms. */
-export const RETRY_MS = 1000;
-
 /** Calls work after waitMs by the clock's own timer or Node's; the function returned calls it off. */
 export function laterBy(clock: CommitClock, work: () => void, waitMs: number): () => void {
   if (clock.later) return clock.later(work, waitMs);

@@ -13,12 +13,12 @@ import { Admission } from "./admission.ts";
 import type { Batch, ReadingColumns } from "./batch.ts";
 import { retainRows } from "./batch.ts";
 import type { CommitClock } from "./commit-timer.ts";
-import { laterBy, RETRY_MS } from "./commit-timer.ts";
 import { SeriesNames } from "./dictionary.ts";
 import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
 import type { PageRow } from "./pages.ts";
 import { DirtyPages, pageOf, pagePositions } from "./pages.ts";
+import { PatientWriter } from "./patient-writer.ts";
 import { recoverFold } from "./recover.ts";
 import type { RefoldResult } from "./refold.ts";
 import { refold } from "./refold.ts";
@@ -56,12 +56,6 @@ const PARTIALS_PER_SECOND = 1600;
 /** Readings that wait in the windows of one page, at most, before it is flushed out of turn: bounds how long that takes. */
 const PAGE_READINGS_MAX: number = 2 ** 19;
 
-/** A write that the disk refused, and what is to be done when it has been made. */
-interface StuckWrite {
-  readonly batch: CommitBatch;
-  readonly settle: () => void;
-}
-
 /** Keeps log, fold and outbox in step. One instance a data file. */
 export class Core {
   readonly #store: Store;
@@ -79,11 +73,9 @@ export class Core {
   readonly #refoldPages = new Set<number>();
   /** Emissions of the fold not yet committed. */
   #out: Emissions = createEmissions();
-  /** Written before anything else once it can be. */
-  #stuck: StuckWrite | undefined;
-  /** A batch that came meanwhile. */
+  readonly #writer: PatientWriter;
+  /** A batch that came while the disk refused to be written. */
   #waiting: Batch | undefined;
-  #cancelRetry: (() => void) | undefined;
   #deadLettersUntrimmed = 0;
   /** As written last. */
   #recoverSeq = 0;
@@ -98,6 +90,7 @@ export class Core {
     this.#store = store;
     this.#options = options;
     this.#hooks = hooks;
+    this.#writer = new PatientWriter(store, hooks, () => this.#commitWaiting());
     this.#names = new SeriesNames(store.allSeries());
     this.#ledger = new Ledger(store.ledger());
     this.#admission = new Admission(store);
@@ -133,7 +126,7 @@ export class Core {
 
   /** The group commit of a batch; committed() is called when it is durable. The next batch must wait for that. */
   commit(batch: Batch): void {
-    if (this.#stuck) {
+    if (this.#writer.isStuck) {
       this.#waiting = batch;
       return;
     }
@@ -157,7 +150,7 @@ export class Core {
 
   /** Enters the clock and the losses since the last tick in the log. */
   tick(): void {
-    if (this.#stuck) return;
+    if (this.#writer.isStuck) return;
     const tick = { nowMs: this.#hooks.now(), ...this.#ledger.takeLosses() };
     const body = Buffer.from(JSON.stringify(tick));
     const entries = [{ kind: ENTRY_TICK, minTsMs: null, maxTsMs: null, readings: 0, body }];
@@ -197,7 +190,7 @@ export class Core {
   close(): void {
     this.tick();
     this.checkpoint();
-    this.#cancelRetry?.();
+    this.#writer.close();
   }
 
   /** Time in which every page is flushed once, ms. */
@@ -255,14 +248,14 @@ export class Core {
   }
 
   #flushPages(pages: readonly number[]): void {
-    if (this.#stuck || pages.length === 0) return;
+    if (this.#writer.isStuck || pages.length === 0) return;
     const partials = pages.flatMap((page) => this.#fold.flushPage(page, this.#out));
     this.#write({ frames: partialFrames(partials, false), pages });
   }
 
   /** Runs the re-folds that wait. Windows of their series go first: what a re-fold replaces must be there. */
   #runRefolds(nowMs: number): void {
-    if (this.#stuck || this.#refolds.length === 0) return;
+    if (this.#writer.isStuck || this.#refolds.length === 0) return;
     this.#refoldedMs = nowMs;
     const requests = this.#refolds;
     this.#refolds = [];
@@ -319,7 +312,7 @@ export class Core {
       dropEpisodes: refolded?.dropEpisodes ?? [],
       checkpoint: isCheckpoint ? this.#pageRows(pages, seq) : undefined,
     };
-    this.#writeBatch(commit, () => {
+    this.#writer.write(commit, () => {
       settle();
       if (allFrames.length > 0) this.#hooks.emitted();
       if (allAlerts.length > 0) this.#hooks.alerts(allAlerts);
@@ -344,45 +337,19 @@ export class Core {
     return { pages: rows, recoverSeq: this.#recoverSeq };
   }
 
-  #writeBatch(batch: CommitBatch, settle: () => void): void {
-    try {
-      this.#store.commit(batch);
-    } catch (error) {
-      this.#stuck = { batch, settle };
-      this.#hooks.warn(
-        `Cannot write the data file: ${errorMessage(error)}. Sources are held back until it can be written.`,
-      );
-      this.#retryLater();
-      return;
-    }
-    settle();
-  }
-
-  #retryLater(): void {
-    this.#cancelRetry = laterBy(this.#hooks, () => this.retry(), RETRY_MS);
-  }
-
   /** Tries to write what the disk refused; nothing where it refused nothing. */
   retry(): void {
-    const stuck = this.#stuck;
-    if (!stuck) return;
-    this.#cancelRetry?.();
-    try {
-      this.#store.commit(stuck.batch);
-    } catch {
-      this.#retryLater();
-      return;
-    }
-    this.#stuck = undefined;
-    this.#hooks.warn("The data file can be written again.");
-    stuck.settle();
+    this.#writer.retry();
+  }
+
+  #commitWaiting(): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting) this.commit(waiting);
   }
 
   #assertWritable({ version }: ThresholdVersion): void {
-    if (!this.#stuck) return;
+    if (!this.#writer.isStuck) return;
     throw new CodedError(
       "DATA_FILE_STUCK",
       `The data file cannot be written; threshold version ${version} was not taken.`,
@@ -390,11 +357,11 @@ export class Core {
   }
 
   #trim(nowMs: number): void {
-    if (this.#stuck) return;
+    if (this.#writer.isStuck) return;
     this.#trimmedMs = nowMs;
     // Entries of which no page took notice, such as ticks, need not be folded again either; or they could never go.
     if (this.#dirty.recoverSeq(this.#store.lastSeq) > this.#recoverSeq) this.#write({ isCheckpoint: true });
-    if (this.#stuck) return;
+    if (this.#writer.isStuck) return;
     try {
       trimStore(this.#store, this.#ledger, this.#options, nowMs, (line) => this.#hooks.warn(line));
       this.#deadLettersUntrimmed = 0;

@@ -39,25 +39,21 @@ export function parseBrokerAddress(text: string, wantsTls: boolean): BrokerAddre
 
 /**
  * Opens a connection to a broker; what becomes of it, the socket's events tell. Without TLS it reads into the buffer
- * and hands over by `take` (isLent), with TLS it has "data" events.
+ * and hands over by `take`, with TLS it has "data" events.
  */
-export function openBrokerSocket(
-  { host, port, isTls }: BrokerAddress,
-  tls: TlsMaterial,
-  buffer: Buffer,
-  take: TakeBytes,
-): { socket: Socket; isLent: boolean } {
+export function openBrokerSocket(address: BrokerAddress, tls: TlsMaterial, buffer: Buffer, take: TakeBytes): Socket {
+  const { host, port } = address;
   const noDelay = true;
-  if (isTls) {
+  if (address.isTls) {
     // A name goes along for brokers that have several; an address is not allowed there (RFC 6066, 3).
     const servername = isIP(host) === 0 ? { servername: host } : {};
-    return { socket: connectTls({ host, port, ...servername, ...tls }).setNoDelay(noDelay), isLent: false };
+    return connectTls({ host, port, ...servername, ...tls }).setNoDelay(noDelay);
   }
   const callback = (length: number): boolean => {
     take(buffer, length);
     return true;
   };
-  return { socket: connect({ host, port, noDelay, onread: { buffer, callback } }), isLent: true };
+  return connect({ host, port, noDelay, onread: { buffer, callback } });
 }
 
 function hostOf(url: URL): string {

@@ -110,7 +110,8 @@ export class BrokerLink implements MessagePeer, InputOwner {
   control(bytes: Buffer, start: number, bodyStart: number, end: number): boolean {
     switch (bytes[start]! >> 4) {
       case TYPE.connack:
-        if (end - bodyStart >= 2 && bytes[bodyStart + 1] === 0) this.#accepted((bytes[bodyStart]! & SESSION_PRESENT) > 0);
+        if (end - bodyStart >= 2 && bytes[bodyStart + 1] === 0)
+          this.#accepted((bytes[bodyStart]! & SESSION_PRESENT) > 0);
         this.#pass(bytes, start, end);
         break;
       case TYPE.suback:

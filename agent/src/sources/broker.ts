@@ -37,6 +37,8 @@ export interface BrokerOptions {
   readonly protocolVersion: 4 | 5;
   /** How long the broker keeps the session of an agent that is away, seconds (MQTT 5). Default one day. */
   readonly sessionExpiryS?: number;
+  /** How often the broker hears of us at least, seconds. Default 30. */
+  readonly keepAliveS?: number;
   /** Messages in flight, at most (MQTT 5; with 3.1.1 the broker decides). Default 65,535. */
   readonly receiveMaximum?: number;
   /** A message with a longer payload is passed over, refused and acknowledged. Default 256 KiB. */
@@ -49,8 +51,8 @@ export interface BrokerOptions {
   /** A number in [0, 1) for the jitter of reconnects. Default Math.random. */
   readonly random?: () => number;
   readonly reconnectFirstMs?: number;
-  /** Of the thread, where it has nothing to do but read sockets; else sockets are read as soon as they are ready. */
-  readonly gather?: Gather;
+  /** Of the thread, where it may sleep; null: sockets are read as soon as they are ready. Default null. */
+  readonly gather?: Gather | null;
 }
 
 /**
@@ -172,7 +174,7 @@ function clientOptions(options: BrokerOptions, address: BrokerAddress): BrokerCo
   return {
     protocolVersion: options.protocolVersion,
     clean: false,
-    keepalive: KEEP_ALIVE_S,
+    keepalive: options.keepAliveS ?? KEEP_ALIVE_S,
     connectTimeout: CONNECT_TIMEOUT_MS,
     ...(username ? { username } : {}),
     ...(password ? { password } : {}),

@@ -1,6 +1,7 @@
 import { subscriptionFilters } from "../decode/topic-template.ts";
 import type { AgentSections, AgentSettings } from "../settings.ts";
 import { createBrokerSource } from "./broker.ts";
+import type { Gather } from "./gather.ts";
 import { createListenSource, type ListenSource } from "./listen.ts";
 import type { Ingest, LocalPublisher, Source } from "./source.ts";
 
@@ -15,7 +16,8 @@ export interface CreatedSources {
 
 /**
  * Builds the endpoint and a source for each [[broker]]; starts nothing. templates: of the topic mappings, which say
- * what to subscribe to. agent: its name, for client ids. Throws CodedError BAD_TEMPLATE.
+ * what to subscribe to. agent: its name, for client ids. gather: of the thread that the sources run in, where it may
+ * sleep (see Gather). Throws CodedError BAD_TEMPLATE.
  */
 export function createSources(
   ingest: Ingest,
@@ -23,8 +25,9 @@ export function createSources(
   sections: AgentSections,
   templates: readonly string[],
   agent: string,
+  gather: Gather | null = null,
 ): CreatedSources {
-  const listen = settings["listen.enabled"] ? buildListen(ingest, settings) : undefined;
+  const listen = settings["listen.enabled"] ? buildListen(ingest, settings, gather) : undefined;
   const topics = subscriptionFilters(templates);
   const brokers = sections.broker.map((section, index) =>
     createBrokerSource(ingest, {
@@ -42,6 +45,7 @@ export function createSources(
       payloadBytesMax: settings["listen.payload_bytes_max"],
       sharedGroup: section.shared_group,
       tls: { ca: section.ca_file, cert: section.cert_file, key: section.key_file },
+      gather,
     }),
   );
   return {
@@ -54,7 +58,7 @@ export function createSources(
   };
 }
 
-function buildListen(ingest: Ingest, settings: AgentSettings): ListenSource {
+function buildListen(ingest: Ingest, settings: AgentSettings, gather: Gather | null): ListenSource {
   return createListenSource(ingest, {
     host: settings["listen.host"],
     port: settings["listen.port"],
@@ -63,6 +67,7 @@ function buildListen(ingest: Ingest, settings: AgentSettings): ListenSource {
     tls: { ca: settings["listen.tls_ca"], cert: settings["listen.tls_cert"], key: settings["listen.tls_key"] },
     connectionsMax: settings["listen.connections_max"],
     payloadBytesMax: settings["listen.payload_bytes_max"],
+    gather,
   });
 }
 

@@ -3,8 +3,8 @@
  *
  * A socket read costs some microseconds however little there is to read. Where many small reads come every second, the
  * thread sleeps some milliseconds after a round of them; meanwhile the kernel takes in what comes, and the next round
- * reads it in fewer and larger pieces. Only for a thread that has nothing to do but read sockets: nothing else runs in
- * it while it sleeps.
+ * reads it in fewer and larger pieces. Where it does not (so many connections that hardly any has sent again), sleeping
+ * stops. Nothing else runs in the thread while it sleeps.
  */
 
 /** Reads a second above which sleeping begins. */
@@ -12,9 +12,11 @@ export const GATHER_READS_PER_S = 5_000;
 /** Average bytes of a read below which sleeping begins. */
 export const GATHER_READ_BYTES: number = 16 * 1024;
 /** How long the thread sleeps after a round of reads, ms. */
-export const GATHER_SLEEP_MS = 5;
+export const GATHER_SLEEP_MS = 4;
 /** How long reads are counted before it is decided anew, ms. */
 const WINDOW_MS = 50;
+/** Where sleeping has brought nothing it is tried again after this, ms. */
+const RETRY_MS = 10_000;
 
 /** One thread's, for all sockets it reads. */
 export class Gather {
@@ -25,8 +27,13 @@ export class Gather {
   #reads = 0;
   #bytes = 0;
   #windowBeganMs = 0;
-  /** Bytes a second at which sleeping began; 0: it has not. */
-  #bytesPerS = 0;
+  #isSleeping = false;
+  /** What came in the last window without sleeping: bytes a second and a read. */
+  #bytesPerSAwake = 0;
+  #bytesPerReadAwake = 0;
+  /** Bytes a read in the last window with sleeping. */
+  #bytesPerReadAsleep = 0;
+  #retryAtMs = 0;
   #sleeps = 0;
 
   constructor(sleepMs: number = GATHER_SLEEP_MS, pillow: Int32Array = new Int32Array(new SharedArrayBuffer(4))) {
@@ -53,7 +60,7 @@ export class Gather {
     this.#scheduled = false;
     const nowMs = performance.now();
     if (nowMs - this.#windowBeganMs >= WINDOW_MS) this.#decide(nowMs);
-    if (this.#bytesPerS === 0) return;
+    if (!this.#isSleeping) return;
     this.#sleeps++;
     Atomics.wait(this.#pillow, 0, 0, this.#sleepMs);
   };
@@ -61,11 +68,21 @@ export class Gather {
   #decide(nowMs: number): void {
     const seconds = (nowMs - this.#windowBeganMs) / 1000;
     const bytesPerS = this.#bytes / seconds;
-    if (this.#bytesPerS > 0) {
-      // Reads are few and large by now, so it is by the bytes that the load is seen to have gone.
-      if (bytesPerS < this.#bytesPerS / 2) this.#bytesPerS = 0;
-    } else if (this.#reads / seconds > GATHER_READS_PER_S && this.#bytes / this.#reads < GATHER_READ_BYTES) {
-      this.#bytesPerS = bytesPerS;
+    const bytesPerRead = this.#bytes / this.#reads;
+    if (this.#isSleeping) {
+      this.#bytesPerReadAsleep = bytesPerRead;
+      // Reads are few by now, so it is by the bytes that the load is seen to have gone.
+      const isOver = bytesPerS < this.#bytesPerSAwake / 2;
+      const isFutile = bytesPerRead < this.#bytesPerReadAwake * 2;
+      if (isFutile) this.#retryAtMs = nowMs + RETRY_MS;
+      this.#isSleeping = !isOver && !isFutile;
+    } else {
+      this.#bytesPerSAwake = bytesPerS;
+      this.#bytesPerReadAwake = bytesPerRead;
+      const isLoaded = this.#reads / seconds > GATHER_READS_PER_S && bytesPerRead < GATHER_READ_BYTES;
+      // It may have looked futile while what came was changing.
+      const mayBring = nowMs >= this.#retryAtMs || bytesPerRead < this.#bytesPerReadAsleep / 2;
+      this.#isSleeping = isLoaded && mayBring;
     }
     this.#windowBeganMs = nowMs;
     this.#reads = 0;

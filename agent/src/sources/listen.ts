@@ -51,8 +51,8 @@ export interface ListenOptions {
   readonly connectTimeoutMs?: number;
   /** Makes the id of a client that brings none. */
   readonly newClientId?: () => string;
-  /** Of the thread, where it has nothing to do but read sockets; else sockets are read as soon as they are ready. */
-  readonly gather?: Gather;
+  /** Of the thread, where it may sleep; null: sockets are read as soon as they are ready. Default null. */
+  readonly gather?: Gather | null;
 }
 
 /** The agent's own MQTT endpoint. */

@@ -12,7 +12,7 @@ export interface InputHub {
   readonly counters: { bytes: number; reads: number };
   /** What sockets are read into, one after another. */
   readonly readBuffer: Buffer;
-  /** Null where the thread has other things to do than to read sockets. */
+  /** Of the thread, where it may sleep. */
   readonly gather: Gather | null;
 }
 
@@ -53,24 +53,21 @@ export class SocketInput {
     this.#reader = new FrameReader(hub.limits, hub.partialBudget, handler);
   }
 
-  /** Takes the connection over that a server has accepted, if need be with another socket, which is returned. */
+  /** Takes over a connection that a server has accepted, if need be with another socket, which is returned. */
   accept(accepted: Socket): Socket {
-    const lent = lendReads(accepted, this.#hub.readBuffer, this.take);
-    this.#socket = lent ?? accepted;
-    if (lent === null) this.#listen();
-    return this.#socket;
+    return this.#attach(lendReads(accepted, this.#hub.readBuffer, this.take) ?? accepted);
   }
 
-  /** Opens a connection. open: by net.connect's `onread` from this buffer and callback, or without (null). */
-  connect(open: (buffer: Buffer, take: TakeBytes) => { socket: Socket; isLent: boolean }): Socket {
-    const { socket, isLent } = open(this.#hub.readBuffer, this.take);
+  /** Takes a connection that `open` makes, which may lend the buffer to it as net.connect's `onread` does. */
+  connect(open: (buffer: Buffer, take: TakeBytes) => Socket): Socket {
+    return this.#attach(open(this.#hub.readBuffer, this.take));
+  }
+
+  #attach(socket: Socket): Socket {
+    // Those that read into the lent buffer have none.
+    socket.on("data", (chunk: Buffer) => this.take(chunk, chunk.length));
     this.#socket = socket;
-    if (!isLent) this.#listen();
     return socket;
-  }
-
-  #listen(): void {
-    this.#socket.on("data", (chunk: Buffer) => this.take(chunk, chunk.length));
   }
 
   /** True where bytes have been read and not handled yet. */
@@ -106,7 +103,8 @@ export class SocketInput {
     counters.reads++;
     counters.bytes += length;
     if (!this.#owner.heard(bytes, length)) return;
-    const at = this.#consume(bytes, 0, length);
+    // A socket that goes on after pause() for a moment must not overtake itself.
+    const at = this.inHand ? 0 : this.#consume(bytes, 0, length);
     if (at < length) this.#keep(bytes, at, length);
     this.pause();
   };
@@ -135,6 +133,6 @@ export class SocketInput {
     const budget = this.#hub.partialBudget;
     if (budget.bytes + end - from > budget.bytesMax) return this.#owner.overBudget();
     budget.bytes += end - from;
-    this.#rest = Buffer.from(bytes.subarray(from, end));
+    this.#rest = Buffer.concat([this.#rest ?? NOTHING, bytes.subarray(from, end)]);
   }
 }

@@ -49,7 +49,7 @@ export class TopicTable {
   /** By entry. */
   readonly topics: Topic[] = [newTopic("")];
   #capacity: number;
-  /** By entry, where its record begins, in words; 0: the entry holds nothing, and the next such is in #nextFree. */
+  /** By entry, where its record begins, in words; 0: the entry holds nothing. */
   #records: Int32Array;
   /** First record of each bucket, in words; 0: none. A power of two, at least #capacity. */
   #buckets: Int32Array;
@@ -266,6 +266,12 @@ function recordWords(length: number): number {
 /** A power of two, at least as many as there may be topics. */
 function bucketCount(topics: number): number {
   return 1 << (32 - Math.clz32(Math.max(1, topics - 1)));
+}
+
+/** The hash that find() goes by; its low bits choose the bucket. */
+export function hashTopic(name: string): number {
+  const bytes = Buffer.from(name);
+  return hashOf(viewOf(bytes), 0, bytes.length);
 }
 
 /** Four bytes at a time, multiplied by the golden ratio (Knuth, 6.4) and folded so that the low bits depend on all. */

@@ -1,8 +1,9 @@
 import type { Calendar } from "@weir/shared/operators/calendar";
 import { HOUR_MS } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
-import { mergeAll } from "@weir/shared/operators/partial";
+import { PartialSum } from "@weir/shared/operators/partial";
 import type { Cell, CellLevel, CellStore } from "@weir/shared/operators/rollup";
+import { WordPool } from "@weir/shared/operators/word-pool";
 import { decodePartial, encodePartial } from "@weir/shared/wire/partial-codec";
 import type { SqlDatabase } from "./database.ts";
 
@@ -29,6 +30,7 @@ interface UnmergedHour {
  */
 export class SqlCellStore implements CellStore {
   readonly #db: SqlDatabase;
+  readonly #sum = new PartialSum(new WordPool());
 
   constructor(db: SqlDatabase) {
     this.#db = db;
@@ -51,7 +53,7 @@ export class SqlCellStore implements CellStore {
       return;
     }
     this.#db.run("REPLACE INTO hours VALUES (?, ?, ?)", series, startMs, body);
-    this.#db.run("DELETE FROM hours_unmerged WHERE series = ? AND start_ms = ?", series, startMs);
+
   }
 
   add(series: number, level: CellLevel, startMs: number, partial: Partial): boolean {
@@ -65,7 +67,7 @@ export class SqlCellStore implements CellStore {
   }
 
   range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[] {
-    if (level === "window") return this.#windows(series, fromMs, toMs);
+    if (level === "window") return cellsOf(this.#windowRows(series, fromMs, toMs));
     const sql =
       "SELECT start_ms AS startMs, body FROM hours WHERE series = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms";
     const hours = cellsOf(this.#db.all<CellRow>(sql, series, fromMs, toMs));
@@ -114,8 +116,8 @@ export class SqlCellStore implements CellStore {
     });
   }
 
-  #windows(series: number, fromMs: number, toMs: number): readonly Cell[] {
-    return cellsOf(this.#db.all<CellRow>(WINDOWS_OF_SERIES, { series, fromMs, toMs }));
+  #windowRows(series: number, fromMs: number, toMs: number): CellRow[] {
+    return this.#db.all<CellRow>(WINDOWS_OF_SERIES, { series, fromMs, toMs });
   }
 
   #unmergedRows(series: number, fromMs: number, toMs: number): UnmergedHour[] {
@@ -126,18 +128,24 @@ export class SqlCellStore implements CellStore {
 
   #unmerged(series: number, fromMs: number, toMs: number): Cell[] {
     return this.#unmergedRows(series, fromMs, toMs).flatMap(({ startMs, endMs }) => {
-      const partial = mergeAll(this.#windows(series, startMs, endMs).map((cell) => cell.partial));
+      const { partial } = this.#mergeWindows(series, startMs, endMs);
       return partial ? [{ startMs, partial }] : [];
     });
   }
 
   /** Returns how many windows the hour has. */
   #mergeHour({ series, startMs, endMs }: UnmergedHour): number {
-    const windows = this.#windows(series, startMs, endMs);
-    const partial = mergeAll(windows.map((cell) => cell.partial));
+    const { partial, windows } = this.#mergeWindows(series, startMs, endMs);
     if (!partial) throw new Error(`Hour ${startMs} of series ${series} is to be merged, and has no windows.`);
     this.put(series, "hour", startMs, partial);
-    return windows.length;
+    return windows;
+  }
+
+  #mergeWindows(series: number, fromMs: number, toMs: number): { partial: Partial | undefined; windows: number } {
+    const rows = this.#windowRows(series, fromMs, toMs);
+    this.#sum.clear();
+    for (const { body } of rows) this.#sum.add(decodePartial(body));
+    return { partial: this.#sum.toPartial(), windows: rows.length };
   }
 }
 

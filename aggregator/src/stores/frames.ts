@@ -219,7 +219,8 @@ export class FrameStore {
     // An hour whose windows are gone cannot be taken apart: what a re-fold says of it comes too late.
     if (!isKept && replace) return false;
     if (isKept) {
-      state.grown += applyToWindow(this.#cells, id, windowStartMs, partial, replace);
+      const expectNew = state.lastTsMs < windowStartMs;
+      state.grown += applyToWindow(this.#cells, id, windowStartMs, partial, replace, expectNew);
       if (place.hourMs !== state.unmergedHourMs) this.#cells.unmergeHour(id, place.hourMs, place.hourEndMs);
       state.unmergedHourMs = place.hourMs;
     } else {

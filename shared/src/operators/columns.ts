@@ -26,3 +26,24 @@ export function growInt32(column: Int32Array, rows: number, fill: number): Int32
   if (fill !== 0) grown.fill(fill, column.length);
   return grown;
 }
+
+/** Bytes of a line of the cache. */
+const LINE_BYTES = 64;
+/** The allocator puts large pieces of memory this far behind a line's begin: its own header is there. */
+const HEADER_BYTES = 16;
+
+/**
+ * Memory for rows that are made of whole lines of the cache, zeroed, as doubles and, the same memory, as integers. Rows
+ * begin where lines begin, as far as the allocator does as expected; where not, rows are only slower.
+ */
+export function alignedRows(bytes: number): {
+  readonly doubles: Float64Array<ArrayBuffer>;
+  readonly integers: Int32Array<ArrayBuffer>;
+} {
+  const buffer = new ArrayBuffer(bytes + LINE_BYTES);
+  const offset = LINE_BYTES - HEADER_BYTES;
+  return {
+    doubles: new Float64Array(buffer, offset, bytes / 8),
+    integers: new Int32Array(buffer, offset, bytes / 4),
+  };
+}

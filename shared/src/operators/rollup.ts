@@ -26,8 +26,8 @@ export interface CellStore {
 
 /**
  * Takes a window partial into its window alone. replace false: it holds readings that no partial before held, and
- * merges. replace true: it holds all of its window's readings, and takes the place of what is there. Returns by how
- * many readings the window has grown.
+ * merges. replace true: it holds all of its window's readings, and takes the place of what is there. expectNew: most
+ * likely there is none yet; saves a look. Returns by how many readings the window has grown.
  */
 export function applyToWindow(
   store: CellStore,
@@ -35,12 +35,12 @@ export function applyToWindow(
   windowStartMs: number,
   partial: Partial,
   replace: boolean,
+  expectNew: boolean,
 ): number {
-  // Most partials are the first of their window.
-  if (store.add(series, "window", windowStartMs, partial)) return partial.count;
-  const before = store.get(series, "window", windowStartMs)!;
-  store.put(series, "window", windowStartMs, replace ? partial : mergePartials(before, partial));
-  return replace ? partial.count - before.count : partial.count;
+  if (expectNew && store.add(series, "window", windowStartMs, partial)) return partial.count;
+  const before = store.get(series, "window", windowStartMs);
+  store.put(series, "window", windowStartMs, before && !replace ? mergePartials(before, partial) : partial);
+  return before && replace ? partial.count - before.count : partial.count;
 }
 
 /** As applyToWindow, with the hour that holds the window kept up to date: after a replacement it is merged anew. */
@@ -52,7 +52,7 @@ export function applyWindowPartial(
   partial: Partial,
   replace: boolean,
 ): number {
-  const grown = applyToWindow(store, series, windowStartMs, partial, replace);
+  const grown = applyToWindow(store, series, windowStartMs, partial, replace, false);
   if (replace) {
     const hourMs = calendar.hourStart(windowStartMs);
     store.put(series, "hour", hourMs, mergeHour(store, calendar, series, hourMs)!);

@@ -1,7 +1,7 @@
 import type { Alert } from "../model/alert.ts";
 import type { Block, SeriesKey } from "../model/reading.ts";
 import type { Band, ThresholdVersion } from "../model/thresholds.ts";
-import { grownRows, growFloat64, PAGE_SERIES, PAGE_SHIFT } from "./columns.ts";
+import { alignedRows, grownRows, PAGE_SERIES, PAGE_SHIFT } from "./columns.ts";
 import type { Episode } from "./episodes.ts";
 import { alertOf, extendEpisode, holdsLateBreach, startEpisode } from "./episodes.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
@@ -45,10 +45,11 @@ export interface SeriesFoldOptions {
 }
 
 /**
- * What judges a series, a row of 8 doubles, the last of which is two integers: one line of the cache a series. The
- * places are constants of this file because those of another would be loaded each time.
+ * The state of a series: a row of 8 doubles, the last two of which are four integers; one line of the cache. The places
+ * are constants of this file because those of another would be loaded each time.
  */
 const ROW_SHIFT = 3;
+const ROW_BYTES = 64;
 /** The stretch of event time in which the row's band is in force: from FROM to before UNTIL. */
 const FROM = 0;
 const UNTIL = 1;
@@ -57,10 +58,10 @@ const LOW = 2;
 const HIGH = 3;
 /** Up to this time a reading in its band ends no open episode; Infinity: none is open. */
 const QUIET_UNTIL = 4;
-const CRITICAL_LOW = 5;
-const CRITICAL_HIGH = 6;
-/** Of the integers of all rows. */
-const VERSION = 14;
+/** The series' position: its newest event time; -Infinity before the first reading. */
+const POSITION = 5;
+/** Of the row's integers: the version of the band, 0 where there is none. */
+const VERSION = 12;
 
 /**
  * So many readings' state is read once in advance where their series reach far apart: the memory system then fetches
@@ -81,10 +82,8 @@ export class SeriesFold {
   /** The highest series so far, plus 1. */
   #seriesEnd = 0;
   #rows = 0;
-  /** The series' position: its newest event time; -Infinity before the first reading. */
-  #positionMs = new Float64Array(0);
-  #judges = new Float64Array(0);
-  #judgeIntegers = new Int32Array(0);
+  #state = new Float64Array(0);
+  #stateIntegers = new Int32Array(0);
   readonly #band: Array<Band | undefined> = [];
   /** The values of the last block, and their words. */
   #values: Float64Array = new Float64Array(0);
@@ -132,8 +131,8 @@ export class SeriesFold {
   applyThresholds(version: ThresholdVersion, out: Emissions): void {
     if (!this.#thresholds.add(version)) return;
     for (let series = 0; series < this.#seriesEnd; series++) {
-      this.#judges[(series << ROW_SHIFT) + UNTIL] = -Infinity;
-      if (this.#positionMs[series]! >= version.effectiveFromMs) {
+      this.#state[(series << ROW_SHIFT) + UNTIL] = -Infinity;
+      if (this.positionMs(series) >= version.effectiveFromMs) {
         out.refolds.push({ series, fromMs: version.effectiveFromMs, replacePartials: true });
       }
     }
@@ -176,12 +175,19 @@ export class SeriesFold {
 
   /** The position of a series: its newest event time, -Infinity before its first reading. */
   positionMs(series: number): number {
-    return series < this.#rows ? this.#positionMs[series]! : -Infinity;
+    return series < this.#rows ? this.#state[(series << ROW_SHIFT) + POSITION]! : -Infinity;
   }
 
-  /** Positions by series index, whole pages, for a checkpoint: a view, valid until the next call. */
+  /** Positions by series index, whole pages: a copy. */
   positions(): Float64Array {
-    return this.#positionMs.subarray(0, this.pages * PAGE_SERIES);
+    return Float64Array.from({ length: this.pages * PAGE_SERIES }, (_, series) => this.positionMs(series));
+  }
+
+  /** Positions of the series of one page, for a checkpoint: a copy. */
+  pagePositions(page: number): Float64Array {
+    const positions = new Float64Array(PAGE_SERIES);
+    for (let i = 0; i < PAGE_SERIES; i++) positions[i] = this.positionMs(page * PAGE_SERIES + i);
+    return positions;
   }
 
   /** Open episodes, for a checkpoint and for re-folds. */
@@ -201,7 +207,7 @@ export class SeriesFold {
   /** Sets a position, from a checkpoint. */
   restorePosition(series: number, positionMs: number): void {
     if (series >= this.#seriesEnd) this.#reach(series);
-    this.#positionMs[series] = positionMs;
+    this.#state[(series << ROW_SHIFT) + POSITION] = positionMs;
   }
 
   /** Puts `episode` in the place of whatever is open for its series and kind, from a checkpoint or a re-fold. */
@@ -227,15 +233,12 @@ export class SeriesFold {
   }
 
   #fetch(seriesOf: Uint32Array, from: number, to: number): void {
-    const judges = this.#judges;
-    const positions = this.#positionMs;
+    const state = this.#state;
     const rows = this.#rows;
     let read = this.#windows.fetch(seriesOf, from, to);
     for (let i = from; i < to; i++) {
       const series = seriesOf[i]!;
-      if (series >= rows) continue;
-      const at = series << ROW_SHIFT;
-      read += positions[series]! + judges[at + FROM]! + judges[at + CRITICAL_HIGH]!;
+      if (series < rows) read += state[series << ROW_SHIFT]!;
     }
     FETCHED[0] = read;
   }
@@ -246,13 +249,13 @@ export class SeriesFold {
     const at = series << ROW_SHIFT;
     let from = start;
     while (from < end) {
-      const judges = this.#judges;
-      const fromMs = judges[at + FROM]!;
-      const untilMs = judges[at + UNTIL]!;
-      const low = judges[at + LOW]!;
-      const high = judges[at + HIGH]!;
-      const quietUntilMs = judges[at + QUIET_UNTIL]!;
-      let position = this.#positionMs[series]!;
+      const state = this.#state;
+      const fromMs = state[at + FROM]!;
+      const untilMs = state[at + UNTIL]!;
+      const low = state[at + LOW]!;
+      const high = state[at + HIGH]!;
+      const quietUntilMs = state[at + QUIET_UNTIL]!;
+      let position = state[at + POSITION]!;
       let to = from;
       while (to < end) {
         const tsMs = times[to]!;
@@ -263,8 +266,8 @@ export class SeriesFold {
         to++;
       }
       if (to > from) {
-        this.#positionMs[series] = position;
-        const version = this.#judgeIntegers[(at << 1) + VERSION]!;
+        state[at + POSITION] = position;
+        const version = this.#stateIntegers[(at << 1) + VERSION]!;
         this.#windows.addRun(series, block, words, from, to, version);
       }
       if (to < end) {
@@ -277,26 +280,28 @@ export class SeriesFold {
 
   /** Folds one reading in at which something may happen: a late one, a breach, one that ends an episode. */
   #applyReading(series: number, tsMs: number, value: number, stamped: number, out: Emissions): void {
-    const judges = this.#judges;
+    const state = this.#state;
     const at = series << ROW_SHIFT;
-    if (!(tsMs >= judges[at + FROM]! && tsMs < judges[at + UNTIL]!)) this.#lookUpBand(series, tsMs);
+    if (!(tsMs >= state[at + FROM]! && tsMs < state[at + UNTIL]!)) this.#lookUpBand(series, tsMs);
 
     let judged = JUDGED_IN_BAND;
-    if (value > judges[at + HIGH]!) {
-      judged = value > judges[at + CRITICAL_HIGH]! ? JUDGED_HIGH | JUDGED_CRITICAL : JUDGED_HIGH;
-    } else if (value < judges[at + LOW]!) {
-      judged = value < judges[at + CRITICAL_LOW]! ? JUDGED_LOW | JUDGED_CRITICAL : JUDGED_LOW;
+    if (value > state[at + HIGH]!) {
+      const limit = this.#band[series]?.criticalHigh ?? Infinity;
+      judged = value > limit ? JUDGED_HIGH | JUDGED_CRITICAL : JUDGED_HIGH;
+    } else if (value < state[at + LOW]!) {
+      const limit = this.#band[series]?.criticalLow ?? -Infinity;
+      judged = value < limit ? JUDGED_LOW | JUDGED_CRITICAL : JUDGED_LOW;
     }
-    this.#windows.add(series, tsMs, value, stamped, judged, this.#judgeIntegers[(at << 1) + VERSION]!);
+    this.#windows.add(series, tsMs, value, stamped, judged, this.#stateIntegers[(at << 1) + VERSION]!);
 
-    const position = this.#positionMs[series]!;
-    if (tsMs > position) this.#positionMs[series] = tsMs;
-    if (judged === JUDGED_IN_BAND && judges[at + QUIET_UNTIL] === Infinity) return;
+    const position = state[at + POSITION]!;
+    if (tsMs > position) state[at + POSITION] = tsMs;
+    if (judged === JUDGED_IN_BAND && state[at + QUIET_UNTIL] === Infinity) return;
     this.#followEpisodes(series, tsMs, value, judged, tsMs >= position, out);
   }
 
   #followEpisodes(series: number, tsMs: number, value: number, judged: number, inOrder: boolean, out: Emissions): void {
-    if (inOrder && this.#judges[(series << ROW_SHIFT) + QUIET_UNTIL] !== Infinity) this.#closeEnded(series, tsMs, out);
+    if (inOrder && this.#state[(series << ROW_SHIFT) + QUIET_UNTIL] !== Infinity) this.#closeEnded(series, tsMs, out);
     const band = this.#band[series];
     if (judged === JUDGED_IN_BAND || !band) return;
     const kind = judged & JUDGED_HIGH ? "high" : "low";
@@ -307,7 +312,7 @@ export class SeriesFold {
       tsMs,
       value,
       critical,
-      version: this.#judgeIntegers[(series << (ROW_SHIFT + 1)) + VERSION]!,
+      version: this.#stateIntegers[(series << (ROW_SHIFT + 1)) + VERSION]!,
       band,
     } as const;
     const open = this.openEpisode(series, kind);
@@ -346,22 +351,18 @@ export class SeriesFold {
   #setQuiet(series: number): void {
     const low = this.openEpisode(series, "low");
     const high = this.openEpisode(series, "high");
-    this.#judges[(series << ROW_SHIFT) + QUIET_UNTIL] = Math.min(lastWithin(low), lastWithin(high));
+    this.#state[(series << ROW_SHIFT) + QUIET_UNTIL] = Math.min(lastWithin(low), lastWithin(high));
   }
 
   #lookUpBand(series: number, tsMs: number): void {
     const { fromMs, untilMs, version, band } = this.#thresholds.inForce(this.#keyOf(series), tsMs);
-    const judges = this.#judges;
+    const state = this.#state;
     const at = series << ROW_SHIFT;
-    const criticalLow = band?.criticalLow ?? -Infinity;
-    const criticalHigh = band?.criticalHigh ?? Infinity;
-    judges[at + FROM] = fromMs;
-    judges[at + UNTIL] = untilMs;
-    judges[at + LOW] = Math.max(band?.warningLow ?? -Infinity, criticalLow);
-    judges[at + HIGH] = Math.min(band?.warningHigh ?? Infinity, criticalHigh);
-    judges[at + CRITICAL_LOW] = criticalLow;
-    judges[at + CRITICAL_HIGH] = criticalHigh;
-    this.#judgeIntegers[(at << 1) + VERSION] = band ? version : 0;
+    state[at + FROM] = fromMs;
+    state[at + UNTIL] = untilMs;
+    state[at + LOW] = Math.max(band?.warningLow ?? -Infinity, band?.criticalLow ?? -Infinity);
+    state[at + HIGH] = Math.min(band?.warningHigh ?? Infinity, band?.criticalHigh ?? Infinity);
+    this.#stateIntegers[(at << 1) + VERSION] = band ? version : 0;
     this.#band[series] = band;
   }
 
@@ -373,15 +374,15 @@ export class SeriesFold {
 
   #grow(series: number): void {
     const rows = grownRows(this.#rows, series);
-    this.#positionMs = growFloat64(this.#positionMs, rows, -Infinity);
-    const judges = new Float64Array(rows << ROW_SHIFT);
-    judges.set(this.#judges);
+    const { doubles: state, integers } = alignedRows(rows * ROW_BYTES);
+    state.set(this.#state);
     for (let row = this.#rows; row < rows; row++) {
-      judges[(row << ROW_SHIFT) + UNTIL] = -Infinity;
-      judges[(row << ROW_SHIFT) + QUIET_UNTIL] = Infinity;
+      state[(row << ROW_SHIFT) + UNTIL] = -Infinity;
+      state[(row << ROW_SHIFT) + QUIET_UNTIL] = Infinity;
+      state[(row << ROW_SHIFT) + POSITION] = -Infinity;
     }
-    this.#judges = judges;
-    this.#judgeIntegers = new Int32Array(judges.buffer);
+    this.#state = state;
+    this.#stateIntegers = integers;
     while (this.#band.length < rows) this.#band.push(undefined);
     this.#rows = rows;
   }

@@ -76,6 +76,8 @@ const SPAN_PER_KEY = 8;
 const INSERTION_MAX = 64;
 /** Counts by bucket of one call of sketchOfKeys; zero in between. */
 const tally = new Int32Array(SPAN_MAX);
+const bucketScratch: number[] = Array.from(tally);
+const countScratch: number[] = Array.from(tally);
 
 /**
  * The sketch of keys (from sketchKey) in any order. keys: the first `count` are read, and may be left in another order;
@@ -90,28 +92,18 @@ export function sketchOfKeys(keys: Int32Array, count: number, lowest: number, hi
 }
 
 function tallied(keys: Int32Array, count: number, lowest: number, span: number): Sketch {
+  for (let i = 0; i < count; i++) tally[keys[i]! - lowest]!++;
   let occupied = 0;
-  for (let i = 0; i < count; i++) {
-    const at = keys[i]! - lowest;
-    const before = tally[at]!;
-    if (before === 0) occupied++;
-    tally[at] = before + 1;
-  }
-  // Made at their size: growing them took a fifth of a flush.
-  // oxlint-disable-next-line unicorn/no-new-array
-  const buckets = new Array<number>(occupied);
-  // oxlint-disable-next-line unicorn/no-new-array
-  const counts = new Array<number>(occupied);
-  let next = 0;
   for (let at = 0; at < span; at++) {
     const keysHere = tally[at]!;
     if (keysHere === 0) continue;
-    buckets[next] = lowest + at;
-    counts[next] = keysHere;
+    bucketScratch[occupied] = lowest + at;
+    countScratch[occupied] = keysHere;
+    occupied++;
     tally[at] = 0;
-    next++;
   }
-  return collapse(SHIFT_MIN, buckets, counts);
+  // Slices are made at their size, and always young; arrays made here would be taken for long-lived ones at times.
+  return collapse(SHIFT_MIN, bucketScratch.slice(0, occupied), countScratch.slice(0, occupied));
 }
 
 function sortByInsertion(keys: Int32Array, count: number): void {

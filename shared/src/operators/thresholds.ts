@@ -18,7 +18,11 @@ interface Compiled {
   readonly version: ThresholdVersion;
   readonly lookup: VersionLookup;
   readonly calendar: Calendar;
+  /** The local hour that was asked for last: when an hour begins, all series ask for the same one. */
+  hour: { readonly fromMs: number; readonly untilMs: number; readonly ofWeek: number };
 }
+
+const NO_HOUR = { fromMs: 0, untilMs: 0, ofWeek: 0 };
 
 /**
  * The threshold versions known so far, and which of them is in force when.
@@ -33,7 +37,12 @@ export class ThresholdHistory {
   /** Adds a version; false when it was known already. Versions are immutable: the first of a number stays. */
   add(version: ThresholdVersion): boolean {
     if (this.#byNumber.has(version.version)) return false;
-    const compiled = { version, lookup: compileVersion(version), calendar: createCalendar(version.timezone) };
+    const compiled = {
+      version,
+      lookup: compileVersion(version),
+      calendar: createCalendar(version.timezone),
+      hour: NO_HOUR,
+    };
     this.#byNumber.set(version.version, compiled);
     this.#ordered = [...this.#ordered, compiled].toSorted(
       (a, b) => a.version.effectiveFromMs - b.version.effectiveFromMs || a.version.version - b.version.version,
@@ -52,21 +61,21 @@ export class ThresholdHistory {
 
   /** What judges a reading of `key` at tsMs, and the stretch around tsMs in which that stays so. */
   inForce(key: SeriesKey, tsMs: number): InForce {
-    const next = this.#ordered.findIndex(({ version }) => version.effectiveFromMs > tsMs);
-    const index = (next < 0 ? this.#ordered.length : next) - 1;
-    const untilMs = next < 0 ? Infinity : this.#ordered[next]!.version.effectiveFromMs;
-    const current = this.#ordered[index];
+    let next = 0;
+    while (next < this.#ordered.length && this.#ordered[next]!.version.effectiveFromMs <= tsMs) next++;
+    const untilMs = this.#ordered[next]?.version.effectiveFromMs ?? Infinity;
+    const current = this.#ordered[next - 1];
     if (!current) return { fromMs: -Infinity, untilMs, version: 0, band: undefined };
     const fromMs = current.version.effectiveFromMs;
     const number = current.version.version;
     const thresholds = current.lookup(key);
     if (!thresholds?.hourOfWeek) return { fromMs, untilMs, version: number, band: thresholds?.band };
-    const hourMs = current.calendar.hourStart(tsMs);
+    const hour = hourAt(current, tsMs);
     return {
-      fromMs: Math.max(fromMs, hourMs),
-      untilMs: Math.min(untilMs, hourEnd(current.calendar, hourMs)),
+      fromMs: Math.max(fromMs, hour.fromMs),
+      untilMs: Math.min(untilMs, hour.untilMs),
       version: number,
-      band: thresholds.hourOfWeek[current.calendar.hourOfWeek(tsMs)] ?? thresholds.band,
+      band: thresholds.hourOfWeek[hour.ofWeek] ?? thresholds.band,
     };
   }
 
@@ -79,4 +88,12 @@ export class ThresholdHistory {
   lookup(version: number, key: SeriesKey): ReturnType<VersionLookup> {
     return this.#byNumber.get(version)?.lookup(key);
   }
+}
+
+function hourAt(compiled: Compiled, tsMs: number): Compiled["hour"] {
+  const { calendar, hour } = compiled;
+  if (tsMs >= hour.fromMs && tsMs < hour.untilMs) return hour;
+  const fromMs = calendar.hourStart(tsMs);
+  compiled.hour = { fromMs, untilMs: hourEnd(calendar, fromMs), ofWeek: calendar.hourOfWeek(tsMs) };
+  return compiled.hour;
 }

@@ -1,7 +1,8 @@
 import type { Block } from "../model/reading.ts";
-import { grownRows } from "./columns.ts";
+import { alignedRows, grownRows } from "./columns.ts";
 import type { ExactSum } from "./exact-sum.ts";
 import { addExact, canonicalSum } from "./exact-sum.ts";
+import { NO_CHUNK } from "./key-chunks.ts";
 import type { KeyChunks } from "./key-chunks.ts";
 import type { Partial } from "./partial.ts";
 import { isBefore } from "./partial.ts";
@@ -15,51 +16,47 @@ export const JUDGED_HIGH = 2;
 export const JUDGED_CRITICAL = 4;
 
 /**
- * A cell is a row of 16 doubles, the last six of which are twelve integers: a reading touches two lines of the cache
- * instead of one a column. The places are constants of this file because those of another would be loaded each time.
+ * A cell is a row of 24 doubles, some of which are two integers: three lines of the cache. What every reading touches
+ * are the first line and, for its key, the second. The places are constants of this file because those of another would
+ * be loaded each time.
  */
-const DOUBLES_SHIFT = 4;
-const START = 0;
-const END = 1;
-const SUM_HIGH = 2;
-const SUM_LOW = 3;
-const MIN = 4;
-const MAX = 5;
-const FIRST_TS = 6;
-const FIRST_VALUE = 7;
-const LAST_TS = 8;
-const LAST_VALUE = 9;
-const DOUBLES_USED = 10;
+const ROW_DOUBLES = 24;
+const END = 0;
+const SUM_HIGH = 1;
+const SUM_LOW = 2;
+const MIN = 3;
+const MAX = 4;
+const LAST_TS = 5;
+const LAST_VALUE = 6;
+const START = 16;
+const FIRST_TS = 17;
+const FIRST_VALUE = 18;
 
-const INTEGERS_SHIFT = 5;
-const COUNT = 20;
-const STAMPED = 21;
-const LOW = 22;
-const HIGH = 23;
-const CRITICAL = 24;
-const VERSION = 25;
-/** The position of the cell's next key among the chunks. */
-const KEYS = 26;
+const ROW_INTEGERS = 48;
+/** Of the words of KEYS, the next that is free; CHUNK_END: none is. 0: the row is the cell of no window. */
+const NEXT_KEY = 14;
+const VERSION = 15;
+/** The chunk of keys that is being filled: see KeyChunks. */
+const KEYS = 16;
+const CHUNK_END = 16;
+const STAMPED = 38;
+const LOW = 39;
+const HIGH = 40;
+const CRITICAL = 41;
 /** For the caller: the row after this one in some list, plus 1. */
-const NEXT = 27;
+const NEXT = 42;
 /** What the cell has in the maps. */
-const EXTRAS = 28;
-const INTEGERS_END = 29;
+const EXTRAS = 43;
 
 const HAS_REST = 1;
 const HAS_OTHER_VERSIONS = 2;
 
 /** Bytes of a cell. */
-export const CELL_BYTES = 128;
-
-/** See KeyChunks. */
-const CHUNK_MASK = 15;
-const SEGMENT_SHIFT = 15;
-const WORD_MASK = 2 ** SEGMENT_SHIFT - 1;
+export const CELL_BYTES = 192;
 
 const NO_VERSIONS: readonly number[] = [];
 
-/** Cells of windows by row. A row with no readings is free: its range holds no time. */
+/** Cells of windows by row. */
 export class WindowCells {
   readonly #windowMs: number;
   readonly #chunks: KeyChunks;
@@ -86,38 +83,38 @@ export class WindowCells {
   /** Makes room so that index `row` fits. */
   grow(row: number): void {
     this.#rows = grownRows(this.#rows, row);
-    const doubles = new Float64Array(this.#rows << DOUBLES_SHIFT);
-    doubles.set(this.#doubles);
+    const { doubles, integers } = alignedRows(this.#rows * CELL_BYTES);
+    integers.set(this.#integers);
     this.#doubles = doubles;
-    this.#integers = new Int32Array(doubles.buffer);
+    this.#integers = integers;
   }
 
-  /** Whether the time lies in the cell's window. */
-  holds(row: number, tsMs: number): boolean {
-    const at = row << DOUBLES_SHIFT;
-    return tsMs >= this.#doubles[at + START]! && tsMs < this.#doubles[at + END]!;
+  /** Whether the row is free: not the cell of any window. */
+  isFree(row: number): boolean {
+    return this.#integers[row * ROW_INTEGERS + NEXT_KEY] === 0;
+  }
+
+  /** The end of a cell's window, exclusive. */
+  endMs(row: number): number {
+    return this.#doubles[row * ROW_DOUBLES + END]!;
   }
 
   startMs(row: number): number {
-    return this.#doubles[(row << DOUBLES_SHIFT) + START]!;
-  }
-
-  count(row: number): number {
-    return this.#integers[(row << INTEGERS_SHIFT) + COUNT]!;
+    return this.#doubles[row * ROW_DOUBLES + START]!;
   }
 
   next(row: number): number {
-    return this.#integers[(row << INTEGERS_SHIFT) + NEXT]!;
+    return this.#integers[row * ROW_INTEGERS + NEXT]!;
   }
 
   setNext(row: number, next: number): void {
-    this.#integers[(row << INTEGERS_SHIFT) + NEXT] = next;
+    this.#integers[row * ROW_INTEGERS + NEXT] = next;
   }
 
   /** Makes a free row the cell of a window, for this reading, which is then to be added. */
   begin(row: number, startMs: number, tsMs: number, value: number, version: number): void {
     const doubles = this.#doubles;
-    const at = row << DOUBLES_SHIFT;
+    const at = row * ROW_DOUBLES;
     doubles[at + START] = startMs;
     doubles[at + END] = startMs + this.#windowMs;
     doubles[at + SUM_HIGH] = 0;
@@ -128,18 +125,25 @@ export class WindowCells {
     doubles[at + FIRST_VALUE] = value;
     doubles[at + LAST_TS] = tsMs;
     doubles[at + LAST_VALUE] = value;
-    const integersAt = row << INTEGERS_SHIFT;
-    this.#integers.fill(0, integersAt + COUNT, integersAt + INTEGERS_END);
-    this.#integers[integersAt + VERSION] = version;
+    const integers = this.#integers;
+    const integersAt = row * ROW_INTEGERS;
+    integers[integersAt + NEXT_KEY] = 1;
+    integers[integersAt + VERSION] = version;
+    integers[integersAt + KEYS] = NO_CHUNK;
+    integers[integersAt + STAMPED] = 0;
+    integers[integersAt + LOW] = 0;
+    integers[integersAt + HIGH] = 0;
+    integers[integersAt + CRITICAL] = 0;
+    integers[integersAt + NEXT] = 0;
+    integers[integersAt + EXTRAS] = 0;
   }
 
   /** Adds a reading that the cell's window holds, in any order. judged: JUDGED_…; version: what judged it, 0: nothing. */
   addOne(row: number, tsMs: number, value: number, stamped: number, judged: number, version: number): void {
     const doubles = this.#doubles;
     const integers = this.#integers;
-    const at = row << DOUBLES_SHIFT;
-    const integersAt = row << INTEGERS_SHIFT;
-    integers[integersAt + COUNT]!++;
+    const at = row * ROW_DOUBLES;
+    const integersAt = row * ROW_INTEGERS;
     integers[integersAt + STAMPED]! += stamped;
     this.#addToSum(row, value);
     if (value < doubles[at + MIN]!) doubles[at + MIN] = value;
@@ -158,10 +162,14 @@ export class WindowCells {
       if (judged & JUDGED_CRITICAL) integers[integersAt + CRITICAL]!++;
     }
     if (version !== integers[integersAt + VERSION]) this.#addVersion(row, version);
-    let position = integers[integersAt + KEYS]!;
-    if ((position & CHUNK_MASK) === 0) position = this.#chunks.extend(position);
-    this.#chunks.segments[position >>> SEGMENT_SHIFT]![position & WORD_MASK] = sketchKey(value);
-    integers[integersAt + KEYS] = position + 1;
+    const keysAt = integersAt + KEYS;
+    let nextKey = integers[integersAt + NEXT_KEY]!;
+    if (nextKey === CHUNK_END) {
+      integers[keysAt] = this.#chunks.put(integers, keysAt);
+      nextKey = 1;
+    }
+    integers[keysAt + nextKey] = sketchKey(value);
+    integers[integersAt + NEXT_KEY] = nextKey + 1;
   }
 
   /**
@@ -173,16 +181,16 @@ export class WindowCells {
     const doubles = this.#doubles;
     const integers = this.#integers;
     const { tsMs, value: values, stamped: stamps } = block;
-    const at = row << DOUBLES_SHIFT;
-    const integersAt = row << INTEGERS_SHIFT;
+    const at = row * ROW_DOUBLES;
+    const integersAt = row * ROW_INTEGERS;
     const endMs = doubles[at + END]!;
     let sumHigh = doubles[at + SUM_HIGH]!;
     let sumLow = doubles[at + SUM_LOW]!;
     let min = doubles[at + MIN]!;
     let max = doubles[at + MAX]!;
-    let stamped = integers[integersAt + STAMPED]!;
-    let position = integers[integersAt + KEYS]!;
-    let segment = this.#chunks.segments[position >>> SEGMENT_SHIFT]!;
+    let stamped = 0;
+    const keysAt = integersAt + KEYS;
+    let nextKey = integers[integersAt + NEXT_KEY]!;
     let i = from;
     do {
       const value = values[i]!;
@@ -201,12 +209,12 @@ export class WindowCells {
         sumLow = lowSum;
         if (rest !== 0) this.#addToRest(row, rest);
       }
-      if ((position & CHUNK_MASK) === 0) {
-        position = this.#chunks.extend(position);
-        segment = this.#chunks.segments[position >>> SEGMENT_SHIFT]!;
+      if (nextKey === CHUNK_END) {
+        integers[keysAt] = this.#chunks.put(integers, keysAt);
+        nextKey = 1;
       }
-      segment[position & WORD_MASK] = keyOfUpperWord(words[2 * i + UPPER_WORD]!);
-      position++;
+      integers[keysAt + nextKey] = keyOfUpperWord(words[2 * i + UPPER_WORD]!);
+      nextKey++;
       i++;
     } while (i < to && tsMs[i]! < endMs);
     doubles[at + SUM_HIGH] = sumHigh;
@@ -215,9 +223,8 @@ export class WindowCells {
     doubles[at + MAX] = max;
     doubles[at + LAST_TS] = tsMs[i - 1]!;
     doubles[at + LAST_VALUE] = values[i - 1]!;
-    integers[integersAt + COUNT]! += i - from;
-    integers[integersAt + STAMPED] = stamped;
-    integers[integersAt + KEYS] = position;
+    integers[integersAt + NEXT_KEY] = nextKey;
+    if (stamped > 0) integers[integersAt + STAMPED]! += stamped;
     if (version !== integers[integersAt + VERSION]) this.#addVersion(row, version);
     return i;
   }
@@ -226,26 +233,19 @@ export class WindowCells {
   fetch(rows: Uint32Array, from: number, to: number): number {
     const doubles = this.#doubles;
     const integers = this.#integers;
-    const segments = this.#chunks.segments;
     let read = 0;
     for (let i = from; i < to; i++) {
       const row = rows[i]!;
-      if (row >= this.#rows) continue;
-      const position = integers[(row << INTEGERS_SHIFT) + KEYS]!;
-      read += doubles[row << DOUBLES_SHIFT]!;
-      if ((position & CHUNK_MASK) !== 0) read += segments[position >>> SEGMENT_SHIFT]![position & WORD_MASK]!;
+      if (row < this.#rows) read += doubles[row * ROW_DOUBLES + END]! + integers[row * ROW_INTEGERS + KEYS]!;
     }
     return read;
   }
 
   /** Moves a cell to a free row of `to`, which shares its chunks; `row` is free then. */
   move(row: number, to: WindowCells, toRow: number): void {
-    const at = row << DOUBLES_SHIFT;
-    const toAt = toRow << DOUBLES_SHIFT;
-    for (let i = 0; i < DOUBLES_USED; i++) to.#doubles[toAt + i] = this.#doubles[at + i]!;
-    const integersAt = row << INTEGERS_SHIFT;
-    const toIntegersAt = toRow << INTEGERS_SHIFT;
-    for (let i = COUNT; i < INTEGERS_END; i++) to.#integers[toIntegersAt + i] = this.#integers[integersAt + i]!;
+    const integersAt = row * ROW_INTEGERS;
+    const toIntegersAt = toRow * ROW_INTEGERS;
+    for (let i = 0; i < ROW_INTEGERS; i++) to.#integers[toIntegersAt + i] = this.#integers[integersAt + i]!;
     if (this.#integers[integersAt + EXTRAS] !== 0) {
       const rest = this.#sumRest.get(row);
       const others = this.#otherVersions.get(row);
@@ -255,16 +255,16 @@ export class WindowCells {
     this.#clear(row);
   }
 
-  /** The partial of a cell; its row is free then. keys: scratch, for as many as the cell has readings. */
-  take(row: number, keys: Int32Array): Partial {
+  /** The partial of a cell; its row is free then. */
+  take(row: number): Partial {
     const doubles = this.#doubles;
     const integers = this.#integers;
-    const at = row << DOUBLES_SHIFT;
-    const integersAt = row << INTEGERS_SHIFT;
-    const count = integers[integersAt + COUNT]!;
+    const at = row * ROW_DOUBLES;
+    const integersAt = row * ROW_INTEGERS;
+    const keysAt = integersAt + KEYS;
+    const count = this.#chunks.take(integers, keysAt, keysAt + integers[integersAt + NEXT_KEY]!);
     const min = doubles[at + MIN]!;
     const max = doubles[at + MAX]!;
-    this.#chunks.take(integers[integersAt + KEYS]!, keys);
     const partial = {
       count,
       stamped: integers[integersAt + STAMPED]!,
@@ -279,29 +279,27 @@ export class WindowCells {
       high: integers[integersAt + HIGH]!,
       critical: integers[integersAt + CRITICAL]!,
       versions: this.#versionsOf(row),
-      sketch: sketchOfKeys(keys, count, sketchKey(min), sketchKey(max)),
+      sketch: sketchOfKeys(this.#chunks.taken, count, sketchKey(min), sketchKey(max)),
     };
     this.#clear(row);
     return partial;
   }
 
   #clear(row: number): void {
-    const at = row << DOUBLES_SHIFT;
-    const integersAt = row << INTEGERS_SHIFT;
+    const integersAt = row * ROW_INTEGERS;
     if (this.#integers[integersAt + EXTRAS] !== 0) {
       this.#sumRest.delete(row);
       this.#otherVersions.delete(row);
     }
-    this.#doubles[at + END] = this.#doubles[at + START]!;
-    this.#integers[integersAt + COUNT] = 0;
+    this.#integers[integersAt + NEXT_KEY] = 0;
     this.#integers[integersAt + NEXT] = 0;
   }
 
   #sumOf(row: number): ExactSum {
-    const at = row << DOUBLES_SHIFT;
+    const at = row * ROW_DOUBLES;
     const high = this.#doubles[at + SUM_HIGH]!;
     const low = this.#doubles[at + SUM_LOW]!;
-    if (this.#integers[(row << INTEGERS_SHIFT) + EXTRAS]! & HAS_REST) {
+    if (this.#integers[row * ROW_INTEGERS + EXTRAS]! & HAS_REST) {
       const sum = [...this.#sumRest.get(row)!];
       addExact(sum, low);
       addExact(sum, high);
@@ -316,7 +314,7 @@ export class WindowCells {
   }
 
   #versionsOf(row: number): readonly number[] {
-    const integersAt = row << INTEGERS_SHIFT;
+    const integersAt = row * ROW_INTEGERS;
     const version = this.#integers[integersAt + VERSION]!;
     if (this.#integers[integersAt + EXTRAS]! & HAS_OTHER_VERSIONS) {
       const all = [version, ...this.#otherVersions.get(row)!].filter((one) => one > 0);
@@ -329,7 +327,7 @@ export class WindowCells {
 
   /** Adds to the pair of doubles, exactly: what a pair cannot hold goes to the rest (two-sum: Knuth, TAOCP 4.2.2). */
   #addToSum(row: number, value: number): void {
-    const at = row << DOUBLES_SHIFT;
+    const at = row * ROW_DOUBLES;
     const high = this.#doubles[at + SUM_HIGH]!;
     const sum = high + value;
     const part = sum - high;
@@ -348,13 +346,13 @@ export class WindowCells {
     const rest = this.#sumRest.get(row) ?? [];
     addExact(rest, part);
     this.#sumRest.set(row, rest);
-    this.#integers[(row << INTEGERS_SHIFT) + EXTRAS]! |= HAS_REST;
+    this.#integers[row * ROW_INTEGERS + EXTRAS]! |= HAS_REST;
   }
 
   #addVersion(row: number, version: number): void {
     const others = this.#otherVersions.get(row) ?? new Set();
     others.add(version);
     this.#otherVersions.set(row, others);
-    this.#integers[(row << INTEGERS_SHIFT) + EXTRAS]! |= HAS_OTHER_VERSIONS;
+    this.#integers[row * ROW_INTEGERS + EXTRAS]! |= HAS_OTHER_VERSIONS;
   }
 }

@@ -1,5 +1,5 @@
 import type { Block } from "../model/reading.ts";
-import { grownRows, growInt32, PAGE_SERIES, PAGE_SHIFT } from "./columns.ts";
+import { growInt32, PAGE_SERIES, PAGE_SHIFT } from "./columns.ts";
 import { CHUNK_BYTES, KeyChunks } from "./key-chunks.ts";
 import type { Partial } from "./partial.ts";
 import { CELL_BYTES, WindowCells } from "./window-cells.ts";
@@ -49,8 +49,6 @@ export class WindowAccumulator {
   readonly #indexed = new Set<number>();
   #readings = 0;
   #pageReadings = new Int32Array(0);
-  /** The keys of the cell being drained. */
-  #keys = new Int32Array(0);
 
   /** windowMs: length of a window; windows start at multiples of it since the epoch. */
   constructor(windowMs: number) {
@@ -79,9 +77,9 @@ export class WindowAccumulator {
     if (series >= this.#newest.rows) this.#grow(series);
     this.#readings++;
     this.#pageReadings[series >>> PAGE_SHIFT]!++;
-    if (!this.#newest.holds(series, tsMs)) {
-      const startMs = Math.floor(tsMs / this.#windowMs) * this.#windowMs;
-      if (this.#newest.count(series) > 0 && startMs < this.#newest.startMs(series)) {
+    const startMs = Math.floor(tsMs / this.#windowMs) * this.#windowMs;
+    if (this.#newest.isFree(series) || startMs !== this.#newest.startMs(series)) {
+      if (!this.#newest.isFree(series) && startMs < this.#newest.startMs(series)) {
         const row = this.#olderCell(series, startMs, tsMs, value, version);
         this.#older.addOne(row, tsMs, value, stamped, judged, version);
         return;
@@ -102,7 +100,7 @@ export class WindowAccumulator {
     let next = from;
     while (next < to) {
       const tsMs = block.tsMs[next]!;
-      if (!this.#newest.holds(series, tsMs)) {
+      if (this.#newest.isFree(series) || tsMs >= this.#newest.endMs(series)) {
         const startMs = Math.floor(tsMs / this.#windowMs) * this.#windowMs;
         this.#beginNewest(series, startMs, tsMs, block.value[next]!, version);
       }
@@ -131,7 +129,7 @@ export class WindowAccumulator {
     const newest = this.#newest;
     const end = Math.min((page + 1) * PAGE_SERIES, newest.rows);
     for (let series = page * PAGE_SERIES; series < end; series++) {
-      if (newest.count(series) === 0) continue;
+      if (newest.isFree(series)) continue;
       if (newest.next(series) > 0) this.#drainOlder(series, partials);
       partials.push(this.#take(newest, series, series));
     }
@@ -158,14 +156,12 @@ export class WindowAccumulator {
   }
 
   #take(cells: WindowCells, row: number, series: number): WindowPartial {
-    const count = cells.count(row);
-    if (count > this.#keys.length) this.#keys = new Int32Array(grownRows(this.#keys.length, count));
-    return { series, windowStartMs: cells.startMs(row), partial: cells.take(row, this.#keys) };
+    return { series, windowStartMs: cells.startMs(row), partial: cells.take(row) };
   }
 
   /** Begins the newest window of a series; what was the newest goes to the front of the older ones. */
   #beginNewest(series: number, startMs: number, tsMs: number, value: number, version: number): void {
-    if (this.#newest.count(series) === 0) {
+    if (this.#newest.isFree(series)) {
       this.#newest.begin(series, startMs, tsMs, value, version);
       return;
     }

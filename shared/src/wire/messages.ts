@@ -13,7 +13,7 @@ import type { ThresholdVersion } from "../model/thresholds.ts";
  */
 
 /** Raised when a message changes in a way the other side cannot ignore; both sides refuse what they don't know. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 
 /** The longest message either side takes, bytes: a threshold version for a large fleet fits. */
 export const MESSAGE_BYTES_MAX: number = 64 * 2 ** 20;

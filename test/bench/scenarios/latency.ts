@@ -14,7 +14,7 @@ import { startStack } from "../stack.ts";
 import { WIDE_SERIES, widePlan } from "./wide.ts";
 
 const SECONDS_MIN = 60;
-const SECONDS_QUICK = 6;
+const SECONDS_QUICK = 5;
 /** Before the first breach that counts: names are being learned, and code is being compiled. */
 const WARM_UP_MS = 4_000;
 /** Between two breaches, ms; each is of another probe, and its next one comes long after the rule's gap. */

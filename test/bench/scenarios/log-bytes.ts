@@ -6,7 +6,7 @@ import type { AgentScenario } from "../scenario.ts";
 import { startStack } from "../stack.ts";
 import { WIDE_SERIES, widePlan } from "./wide.ts";
 
-const SECONDS_QUICK = 3;
+const SECONDS_QUICK = 2;
 
 /** Bytes of the log's blocks for a reading; every series' values have three random decimals. */
 export const logBytesScenarios: readonly AgentScenario[] = [1_000, WIDE_SERIES].map((series) => ({

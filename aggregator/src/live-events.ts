@@ -1,13 +1,13 @@
 import type { LiveEvent } from "./queries.ts";
 
 /** Hands events to whoever listens now. Nothing is kept: watchers fetch what they missed from the API. */
-export interface LiveHub {
+export interface LiveEvents {
   publish(event: LiveEvent): void;
   subscribe(listener: (event: LiveEvent) => void): () => void;
 }
 
-/** A hub nobody listens to yet. */
-export function createLiveHub(): LiveHub {
+/** Events nobody listens to yet. */
+export function createLiveEvents(): LiveEvents {
   const listeners = new Set<(event: LiveEvent) => void>();
   return {
     publish(event) {
