@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { setFlagsFromString } from "node:v8";
 import { CodedError } from "@weir/shared/errors";
 import type { Alert } from "@weir/shared/model/alert";
 import type { CoreEvents, CoreHost } from "./core-host.ts";
@@ -37,6 +38,8 @@ export async function runAgent(
   log: (line: string) => void,
 ): Promise<RunningAgent> {
   checkSettings(settings, sections);
+  // What is young is small and dies at once; left to itself the engine would take 32 MiB for it, and keep them.
+  setFlagsFromString("--semi-space-growth-factor=1");
   const mappings = topicMappings(sections);
   const decode = createDecoder(mappings, { payloadBytesMax: settings["listen.payload_bytes_max"] });
   const unlock = lockDataFolder(settings["data.dir"]);

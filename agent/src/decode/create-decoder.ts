@@ -27,7 +27,7 @@ export function createDecoder(mappings: readonly TopicMapping[], options: Decode
     if (typeof route === "string") return sink.reject(route);
     if (start >= end) return sink.reject("payload_empty");
     if (end - start > payloadBytesMax) return sink.reject("payload_too_large");
-    if (isJson(route.mapping.format, bytes, start, end)) {
+    if (isJson(route.rules.mapping.format, bytes, start, end)) {
       const done = scanJson(route, bytes, start, end, receivedAtMs, sink);
       if (!done) decodeJson(route, bytes, start, end, receivedAtMs, sink);
     } else decodeNumber(route, bytes, start, end, receivedAtMs, sink);

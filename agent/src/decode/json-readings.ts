@@ -65,7 +65,7 @@ function decodeReading(route: TopicRoute, item: JsonObject, receivedAtMs: number
 
   const time = firstOf(item["ts"], item["timestamp"], item["time"], item["t"]);
   const stamped = time === undefined;
-  const tsMs = stamped ? receivedAtMs : timeToMs(time, route.mapping.timeUnit);
+  const tsMs = stamped ? receivedAtMs : timeToMs(time, route.rules.mapping.timeUnit);
   if (value !== undefined) pushKeyless(route, tsMs, value, stamped, sink);
   if (hasValues) {
     for (const key of Object.keys(values)) pushKeyed(route, key, tsMs, values[key], stamped, sink);

@@ -150,7 +150,7 @@ function scanReading(route: TopicRoute, bytes: Uint8Array, start: number, end: n
       case VALUES:
         if (hasValue || bytes[at] !== OPEN || route.keys === null) return -1;
         hasValue = true;
-        at = scanValues(route.keys, route.keyTable, bytes, at + 1, end);
+        at = scanValues(route.keys, route.rules.keyTable, bytes, at + 1, end);
         break;
       default:
         at = scanOther(bytes, at, end);

@@ -30,13 +30,13 @@ export function scanTime(route: TopicRoute, bytes: Uint8Array, start: number, en
   if (first < 1 || first > 8 || six < 0) return scanOtherTime(route, bytes, start, end);
   const seven = (first * 1_000_000 + six) | 0;
   const low = sixDigits(bytes, start + 7);
-  if (low >= 0 && route.wholeMs && !goesOn(bytes[start + 13]!)) {
+  if (low >= 0 && route.rules.wholeMs && !goesOn(bytes[start + 13]!)) {
     scanned[0] = seven * 1e6 + low;
     return start + 13;
   }
   // Ten digits are seconds of the same years.
   const three = threeDigits(bytes, start + 7);
-  if (three >= 0 && route.wholeSeconds && !goesOn(bytes[start + 10]!)) {
+  if (three >= 0 && route.rules.wholeSeconds && !goesOn(bytes[start + 10]!)) {
     scanned[0] = (seven * 1e3 + three) * 1e3;
     return start + 10;
   }
@@ -71,7 +71,7 @@ function scanOtherTime(route: TopicRoute, bytes: Uint8Array, start: number, end:
   if (bytes[start] === QUOTE) return end - start < ISO_LENGTH_MIN ? -1 : scanIsoTime(bytes, start + 1);
   const at = scanNumber(bytes, start);
   if (at < 0) return -1;
-  const ms = timeToMs(scanned[0]!, route.mapping.timeUnit);
+  const ms = timeToMs(scanned[0]!, route.rules.mapping.timeUnit);
   if (ms !== ms) return -1;
   scanned[0] = ms;
   return at;

@@ -38,7 +38,8 @@ export class SeriesIndex {
 
   #add(site: string, device: string, metric: string): number {
     const index = this.#indexOf.size;
-    this.#indexOf.set(`${site}/${device}/${metric}`, index);
+    // A copy: the engine keeps a text that was put together as its parts, and those as views of the topic.
+    this.#indexOf.set(Buffer.from(`${site}/${device}/${metric}`).toString(), index);
     return index;
   }
 }
