@@ -7,6 +7,8 @@ import { openCoreHost } from "./core-host.ts";
 import type { Batch, ReadingColumns } from "./pipeline/batch.ts";
 import { buffersOf } from "./pipeline/batch.ts";
 import type { AgentSettings } from "./settings.ts";
+import type { Gather } from "./sources/gather.ts";
+import { rouse } from "./sources/gather.ts";
 
 /**
  * The core on a thread of its own, so that sockets are read while a commit waits for the disk.
@@ -30,20 +32,28 @@ type FromCore =
  */
 const YOUNG_MIB_MAX = 12;
 
+/** What the thread is started with. thread: THREAD_NAME. pillow: of the thread that waits for commits. */
+interface ThreadData {
+  readonly thread: string;
+  readonly settings: AgentSettings;
+  readonly pillow: Int32Array;
+}
+
 /** Tells this module apart from others that are started as threads. */
 const THREAD_NAME = "weir-core";
 
 /**
- * Starts the core on another thread and waits until it has recovered. failed: it has ended by itself, which it never
+ * Starts the core on another thread and waits until it has recovered. gather: of this thread; a commit wakes it. failed: it has ended by itself, which it never
  * should. Throws CodedErrors of the store.
  */
 export async function startCoreThread(
   settings: AgentSettings,
   events: CoreEvents,
+  gather: Gather,
   failed: (error: Error) => void,
 ): Promise<CoreHost> {
   const worker = new Worker(fileURLToPath(import.meta.url), {
-    workerData: { thread: THREAD_NAME, settings },
+    workerData: { thread: THREAD_NAME, settings, pillow: gather.pillow } satisfies ThreadData,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },
   });
   const send = (message: ToCore, buffers: ArrayBuffer[] = []): void => worker.postMessage(message, buffers);
@@ -52,8 +62,10 @@ export async function startCoreThread(
     worker.on("message", (message: FromCore) => {
       if (message.type === "ready") resolve(message.names);
       else if (message.type === "failed") reject(new CodedError(message.code, message.message));
-      else if (message.type === "committed") events.committed(message.columns);
-      else if (message.type === "alerts") events.alerts(message.alerts);
+      else if (message.type === "committed") {
+        gather.awake();
+        events.committed(message.columns);
+      } else if (message.type === "alerts") events.alerts(message.alerts);
       else if (message.type === "log") events.log(message.line);
       else closed?.();
     });
@@ -76,12 +88,15 @@ export async function startCoreThread(
   };
 }
 
-function runCoreThread(settings: AgentSettings): void {
+function runCoreThread({ settings, pillow }: ThreadData): void {
   const send = (message: FromCore, buffers: ArrayBuffer[] = []): void => parentPort!.postMessage(message, buffers);
   let host: CoreHost;
   try {
     host = openCoreHost(settings, {
-      committed: (columns) => send({ type: "committed", columns }, buffersOf(columns)),
+      committed(columns) {
+        send({ type: "committed", columns }, buffersOf(columns));
+        rouse(pillow);
+      },
       alerts: (alerts) => send({ type: "alerts", alerts }),
       log: (line) => send({ type: "log", line }),
     });
@@ -115,6 +130,5 @@ function unpackNames(packed: string): CoreHost["names"] {
   });
 }
 
-if (!isMainThread && (workerData as { thread?: unknown } | null)?.thread === THREAD_NAME) {
-  runCoreThread((workerData as { settings: AgentSettings }).settings);
-}
+const data = workerData as ThreadData | null;
+if (!isMainThread && data?.thread === THREAD_NAME) runCoreThread(data);

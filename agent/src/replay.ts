@@ -5,7 +5,7 @@ import type { Episode } from "@weir/shared/operators/episodes";
 import { MemoryReport } from "@weir/shared/operators/memory-report";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
-import { WINDOW_BYTES_MAX, WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
+import { WINDOW_BYTES_MAX } from "@weir/shared/operators/windows";
 import { refold } from "./pipeline/refold.ts";
 import type { RefoldSource } from "./pipeline/refold.ts";
 import type { EpisodeRow, Store } from "./store/store.ts";
@@ -35,8 +35,7 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
 
   const settle = (): void => {
     batch.drain();
-    // A page at a time: its partials are garbage before those of the next are made.
-    for (let page = 0; page < fold.pages; page++) report.applyWindows(fold.flushPage(page, out));
+    for (let page = 0; page < fold.pages; page++) fold.flushPageTo(page, out, (partial) => report.applyWindow(partial));
     report.applyAlerts(out.alerts);
     for (const episode of out.closed) episodes.push(episode);
     out.alerts.length = 0;
@@ -46,7 +45,7 @@ export function replayLog(store: Store, calendar: Calendar, agent: string, windo
     // All versions are known from the start, so each reading is judged once, by the one in force at its time.
     if (entry.kind === "block") batch.add(entry.block);
     else if (entry.kind === "tick") report.applyTick(entry.tick);
-    if (fold.windowBytes >= WINDOW_BYTES_MAX / 2 || fold.windowReadings >= WINDOW_READINGS_MAX / 2) settle();
+    if (fold.windowBytes >= WINDOW_BYTES_MAX) settle();
   }
   settle();
   if (out.refolds.length > 0) {

@@ -11,6 +11,7 @@ import type { IntakeOptions } from "./pipeline/intake.ts";
 import { Intake } from "./pipeline/intake.ts";
 import type { AgentSections, AgentSettings } from "./settings.ts";
 import { agentName } from "./settings.ts";
+import { Gather } from "./sources/gather.ts";
 import { createSources } from "./sources/create-sources.ts";
 import type { LocalPublisher } from "./sources/source.ts";
 import { lockDataFolder } from "./store/lock.ts";
@@ -56,15 +57,16 @@ export async function runAgent(
     },
     log,
   };
-  const hasThread = threads(settings) > 1;
+  // Only a thread of its own may sleep while sockets gather.
+  const gather = threads(settings) > 1 ? new Gather() : null;
   let core: CoreHost | undefined;
   try {
-    const host = hasThread ? await startCoreThread(settings, events, fail) : openCoreHost(settings, events);
+    const host = gather ? await startCoreThread(settings, events, gather, fail) : openCoreHost(settings, events);
     core = host;
     const clock = { now: Date.now };
     intake = new Intake(decode, host.names, intakeOptions(settings), clock, (batch) => host.commit(batch));
     const templates = mappings.map(({ template }) => template);
-    const built = createSources(intake, settings, sections, templates, agentName(settings));
+    const built = createSources(intake, settings, sections, templates, agentName(settings), gather);
     local = built.local;
     intake.serve(built.sources);
     try {

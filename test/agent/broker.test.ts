@@ -1,13 +1,13 @@
-import { connect as connectSocket, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect as connectSocket, createServer, type AddressInfo, type Socket } from "node:net";
 import { type BrokerOptions, createBrokerSource } from "@weir/agent/sources/broker";
 import type { Source } from "@weir/agent/sources/source";
 import mqtt, { type MqttClient } from "mqtt";
 import mqttPacket from "mqtt-packet";
-import type { Packet } from "mqtt-packet";
 import * as assert from "uvu/assert";
 import { eventually } from "../support/eventually.ts";
 import { requireServer, startMosquitto, type TestServer } from "../support/servers.ts";
 import { suite } from "../support/suite.ts";
+import { brokerOptions as base, type FakeBroker, fakeBroker, brokerPublish as publish } from "./broker-fixture.ts";
 import { commit, type RecordingIngest, recordingIngest } from "./listen-fixture.ts";
 
 const options = suite("broker: options");
@@ -23,74 +23,13 @@ options("that cannot work are refused at start", async () => {
   await rejects(start({ tls: { ca: "/does/not/exist.pem" } }), "TLS_FILES");
 });
 
-/** A broker of which the test decides what is sent and sees what comes, byte by byte. */
-interface FakeBroker {
-  readonly port: number;
-  /** Packets of each connection so far. */
-  readonly connections: Packet[][];
-  /** To the newest connection; sendTo: to the nth. */
-  send(...packets: Packet[]): void;
-  sendTo(connection: number, ...packets: Packet[]): void;
-  cut(connection?: number): void;
-  close(): Promise<void>;
-}
-
-async function fakeBroker(sessionPresent = true): Promise<FakeBroker> {
-  const connections: Packet[][] = [];
-  const sockets: Socket[] = [];
-  const server: Server = createServer((socket) => {
-    const packets: Packet[] = [];
-    connections.push(packets);
-    sockets.push(socket);
-    const parser = mqttPacket.parser({ protocolVersion: 4 });
-    parser.on("packet", (packet) => {
-      packets.push(packet);
-      if (packet.cmd === "connect")
-        socket.write(mqttPacket.generate({ cmd: "connack", returnCode: 0, sessionPresent }));
-      if (packet.cmd !== "subscribe") return;
-      socket.write(mqttPacket.generate({ cmd: "suback", messageId: packet.messageId!, granted: [1] }));
-    });
-    socket.on("error", () => {});
-    socket.on("data", (chunk) => void parser.parse(chunk));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    connections,
-    send: (...packets) => void sockets.at(-1)?.write(encodeAll(packets)),
-    sendTo: (connection, ...packets) => void sockets[connection]?.write(encodeAll(packets)),
-    cut: (connection = -1) => void sockets.at(connection)?.destroy(),
-    close: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
-}
-
-const encodeAll = (packets: readonly Packet[]): Buffer =>
-  Buffer.concat(packets.map((packet) => mqttPacket.generate(packet)));
-
-const publish = (messageId: number, payload: string, qos: 0 | 1 | 2 = 1): Packet => ({
-  cmd: "publish",
-  topic: "sensors/a/b/c",
-  payload,
-  qos,
-  dup: false,
-  retain: false,
-  ...(qos > 0 ? { messageId } : {}),
-});
-
-function base(url: string): BrokerOptions {
-  return { url, topics: ["sensors/+/+/+"], qos: 1, clientId: "agent", protocolVersion: 4, reconnectFirstMs: 20 };
-}
-
 const wire = suite("broker: acknowledgements on the wire", { timeoutMs: 20_000 });
 let broker: FakeBroker;
 let source: Source | undefined;
 let ingest: RecordingIngest;
 
 async function begin(changes: Partial<BrokerOptions> = {}, sessionPresent = true): Promise<void> {
-  broker = await fakeBroker(sessionPresent);
+  broker = await fakeBroker({ sessionPresent });
   ingest = recordingIngest();
   source = createBrokerSource(ingest, { ...base(`mqtt://127.0.0.1:${broker.port}`), ...changes });
   await source.start();

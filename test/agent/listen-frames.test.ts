@@ -15,7 +15,10 @@ function collector(refuseEvery = Infinity) {
   const seen: string[] = [];
   let calls = 0;
   let refused = false;
-  const takes = (): boolean => (refused = !refused && ++calls % refuseEvery === 0) === false;
+  const takes = (): boolean => {
+    refused = !refused && ++calls % refuseEvery === 0;
+    return !refused;
+  };
   const handler: FrameHandler = {
     frame(bytes, start, bodyStart, end) {
       if (!takes()) return false;
@@ -89,6 +92,19 @@ frames("come out the same for any cuts and any refusals", () => {
       },
     ),
     { numRuns: 300 },
+  );
+});
+
+frames("of any length come out whole", () => {
+  const lengths = [0, 1, 2, 125, 126, 127, 128, 129, 200, 16_381, 16_382, 16_383, 16_384, 16_385, 70_000];
+  const list = lengths.map((length) => publishPacket("", Buffer.alloc(length, "x")));
+  const { seen, handler } = collector();
+  const reader = new FrameReader({ frameBytesMax: 1 << 20, skipBytesMax: 1 << 20 }, { bytes: 0, bytesMax: 0 }, handler);
+  const stream = Buffer.concat(list);
+  reader.read(stream, 0, stream.length);
+  assert.equal(
+    seen.map((frame) => frame.split("@")[0]),
+    list.map((frame) => frame.toString("hex")),
   );
 });
 

@@ -1,5 +1,5 @@
 import { AckBuffer, PUBACK, PUBREC } from "@weir/agent/sources/mqtt-acks";
-import { Intake } from "@weir/agent/sources/intake";
+import { MessageFlow } from "@weir/agent/sources/message-flow";
 import { FrameReader } from "@weir/agent/sources/mqtt-frames";
 import { type MessagePeer, type MessageSession, MqttMessages } from "@weir/agent/sources/mqtt-messages";
 import * as fc from "fast-check";
@@ -17,10 +17,12 @@ const LIMITS = {
 };
 
 /** A connection without a socket: what is fed to it, and the acknowledgements that it writes. */
-function connection(intake: Intake, session: MessageSession = { inFlight: null }) {
+function connection(flow: MessageFlow, session: MessageSession = { inFlight: null }) {
   const written: string[] = [];
   const peer: MessagePeer = {
-    control: () => assert.unreachable("no control packet was sent"),
+    control: () => {
+      throw new Error("no control packet was sent");
+    },
     write(bytes) {
       for (let at = 0; at < bytes.length; at += 4) {
         const kind = { [PUBACK]: "puback", [PUBREC]: "pubrec" }[bytes[at]!] ?? "pubcomp";
@@ -32,10 +34,10 @@ function connection(intake: Intake, session: MessageSession = { inFlight: null }
     fault: (fault) => assert.unreachable(fault),
     resume: () => {},
   };
-  const messages = new MqttMessages(intake, peer, LIMITS, session);
+  const messages = new MqttMessages(flow, peer, LIMITS, session);
   const reader = new FrameReader(LIMITS, { bytes: 0, bytesMax: 1000 }, messages);
   messages.open(4);
-  intake.port.turn();
+  flow.port.turn();
   return { written, messages, feed: (frame: Buffer) => assert.is(reader.read(frame, 0, frame.length), frame.length) };
 }
 
@@ -45,8 +47,8 @@ acks("are written at the commit after their seal, each once, in order of receipt
   const message = fc.record({ connection: fc.nat(2), id: fc.integer({ min: 1, max: 9 }) });
   fc.assert(
     fc.property(fc.array(fc.oneof(message, fc.constant("seal"), fc.constant("committed"))), (steps) => {
-      const intake = new Intake(recordingIngest(), "listen");
-      const connections = [0, 1, 2].map(() => connection(intake));
+      const flow = new MessageFlow(recordingIngest(), "listen");
+      const connections = [0, 1, 2].map(() => connection(flow));
       const open: string[][] = [[], [], []];
       const sealed: string[][] = [[], [], []];
       const written: string[][] = [[], [], []];
@@ -56,11 +58,11 @@ acks("are written at the commit after their seal, each once, in order of receipt
           connections[step.connection]!.feed(publishPacket("t", "1", { qos: 1, id: step.id }));
           open[step.connection]!.push(`puback ${step.id}`);
         } else if (step === "seal" && !isUnderWay) {
-          intake.seal();
+          flow.seal();
           isUnderWay = true;
           open.forEach((list, index) => sealed[index]!.push(...list.splice(0)));
         } else if (step === "committed" && isUnderWay) {
-          intake.committed();
+          flow.committed();
           isUnderWay = false;
           sealed.forEach((list, index) => written[index]!.push(...list.splice(0)));
         }
@@ -68,7 +70,7 @@ acks("are written at the commit after their seal, each once, in order of receipt
           connections.map((one) => one.written),
           written,
         );
-        assert.is(intake.unacknowledged, [...open, ...sealed].flat().length);
+        assert.is(flow.unacknowledged, [...open, ...sealed].flat().length);
       }
     }),
   );
@@ -76,20 +78,20 @@ acks("are written at the commit after their seal, each once, in order of receipt
 
 acks("of QoS 2: what was accepted after the seal is not durable at its commit", () => {
   const ingest = recordingIngest();
-  const intake = new Intake(ingest, "listen");
-  const { feed, written } = connection(intake);
+  const flow = new MessageFlow(ingest, "listen");
+  const { feed, written } = connection(flow);
   const [one, two] = [1, 2].map((id) => publishPacket("t", String(id), { qos: 2, id }));
   feed(one!);
-  intake.seal();
+  flow.seal();
   feed(two!);
   feed(one!);
-  intake.committed();
+  flow.committed();
   assert.equal(written, ["pubrec 1"]);
   feed(two!);
   assert.equal(written, ["pubrec 1"], "its PUBREC waits for the next commit");
   feed(one!);
-  intake.seal();
-  intake.committed();
+  flow.seal();
+  flow.committed();
   assert.equal(written, ["pubrec 1", "pubrec 2", "pubrec 1"], "durable, but not past the one that waited");
   feed(two!);
   assert.equal(written.slice(3), ["pubrec 2"], "durable and nothing waits: at once");
@@ -98,17 +100,17 @@ acks("of QoS 2: what was accepted after the seal is not durable at its commit", 
 
 acks("of QoS 2 by an earlier connection of the session come with the commit under way", () => {
   const ingest = recordingIngest();
-  const intake = new Intake(ingest, "broker");
+  const flow = new MessageFlow(ingest, "broker");
   const session: MessageSession = { inFlight: null };
   const frame = publishPacket("t", "1", { qos: 2, id: 7 });
-  const first = connection(intake, session);
+  const first = connection(flow, session);
   first.feed(frame);
-  intake.seal();
+  flow.seal();
   first.messages.close();
-  const second = connection(intake, session);
+  const second = connection(flow, session);
   second.feed(frame);
   assert.equal(second.written, []);
-  intake.committed();
+  flow.committed();
   assert.equal(second.written, ["pubrec 7"], "no other seal may come for long");
   assert.equal(first.written, []);
   second.feed(mqttPacket.generate({ cmd: "pubrel", messageId: 7 }));
@@ -117,19 +119,19 @@ acks("of QoS 2 by an earlier connection of the session come with the commit unde
 });
 
 acks("of QoS 2 by an earlier connection, not sealed yet, wait for their own commit", () => {
-  const intake = new Intake(recordingIngest(), "broker");
+  const flow = new MessageFlow(recordingIngest(), "broker");
   const session: MessageSession = { inFlight: null };
   const frame = publishPacket("t", "1", { qos: 2, id: 7 });
-  const first = connection(intake, session);
-  intake.seal();
+  const first = connection(flow, session);
+  flow.seal();
   first.feed(frame);
   first.messages.close();
-  const second = connection(intake, session);
+  const second = connection(flow, session);
   second.feed(frame);
-  intake.committed();
+  flow.committed();
   assert.equal(second.written, []);
-  intake.seal();
-  intake.committed();
+  flow.seal();
+  flow.committed();
   assert.equal(second.written, ["pubrec 7"]);
 });
 

@@ -148,6 +148,15 @@ shedding("what waits in hand is bounded for all connections together", async () 
   await eventually(() => assert.is(devices.filter(({ closed }) => closed).length, 1));
   source.readOn();
   await took(2);
+  const left = devices.find(({ closed }) => !closed)!;
+  for (let count = 3; count < 8; count++) {
+    source.shed();
+    left.send(frame);
+    await turns();
+    source.readOn();
+    await took(count);
+  }
+  assert.is(source.status().counters.overBudget, 1, "what has been handled counts no more");
 });
 
 const cuts = suite("listen: frames cut by reads", { timeoutMs: 60_000 });
@@ -227,7 +236,7 @@ function qos0Frame(n: number): Buffer {
   frame[0] = 0x30;
   frame[1] = frame.length - 2;
   frame.writeUInt16BE(topic.length, 2);
-  frame.latin1Write(topic + payload, 4);
+  frame.write(topic + payload, 4, "latin1");
   return frame;
 }
 

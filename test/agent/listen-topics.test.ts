@@ -58,7 +58,7 @@ topics("are the right ones in tables of any size, whatever was forgotten", () =>
     fc.string({ minLength: 1, maxLength: 90 }),
     fc.constantFrom("a", "b"),
   );
-  const isTopic = (text: string): boolean => text !== "" && !/[+#\0]/.test(text) && text.isWellFormed();
+  const isTopic = (text: string): boolean => text !== "" && !/[+#\0\ud800-\udfff]/u.test(text);
   fc.assert(
     fc.property(
       fc.array(name.filter(isTopic), { maxLength: 300 }),

@@ -6,7 +6,7 @@ import { seriesColumns } from "@weir/aggregator/stores/series-columns";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
 import { mergePartials } from "@weir/shared/operators/partial";
-import { decodeWindows } from "@weir/shared/wire/partial-codec";
+import { decodeWindows, encodeWindows } from "@weir/shared/wire/partial-codec";
 import { suite } from "../support/suite.ts";
 import type { TestReading } from "./stores-fixture.ts";
 import { partialsOf, Stores } from "./stores-fixture.ts";
@@ -365,12 +365,46 @@ test("windows and hours hold what plain merging gives, merged yet or not, after 
           );
         }
         const total = stores.db.get("SELECT sum(readings) AS total FROM series WHERE id = 1");
-        const count = plain.hours(1).reduce((sum, { partial }) => sum + partial.count, 0);
-        assert.equal(total, { total: count });
+        const readings = plain.hours(1).reduce((sum, { partial }) => sum + partial.count, 0);
+        assert.equal(total, { total: readings });
       }
     }),
     { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 60) },
   );
+});
+
+test("a window that cannot be read holds up neither frames nor the merging of other hours", () => {
+  const origin = stores.hello("a", ["pump/temp", "pump/flow"]);
+  for (const series of [0, 1]) stores.readings(origin, [[series, DAY_MS, 1]]);
+  stores.db.run("UPDATE windows SET body = x'ff00' WHERE series = 1");
+  for (const minute of [66, 67, 68]) stores.readings(origin, [[0, DAY_MS + minute * 60_000, 2]]);
+  const hour = (series: number, number: number): unknown => ({ series, startMs: DAY_MS + number * HOUR_MS });
+  assert.equal(unmergedHours(), [hour(1, 0), hour(1, 1)]);
+  const cells = new SqlCellStore(stores.db);
+  assert.throws(() => cells.range(1, "hour", DAY_MS, DAY_MS + HOUR_MS), /partial/);
+  assert.is(cells.get(1, "hour", DAY_MS + HOUR_MS)?.count, 3);
+  assert.is(cells.get(2, "hour", DAY_MS)?.count, 1);
+});
+
+test("two indexes of one series count as one series", () => {
+  const origin = stores.hello("a", ["pump/temp", "pump/temp"]);
+  stores.readings(origin, [
+    [0, DAY_MS + 60_000, 2],
+    [1, DAY_MS, 1],
+  ]);
+  const sql = "SELECT first_ts_ms - ? AS first, last_ts_ms - ? AS last, last_value AS value, readings FROM series";
+  assert.equal(stores.db.all(sql, DAY_MS, DAY_MS), [{ first: 0, last: 60_000, value: 2, readings: 2 }]);
+});
+
+test("partials whose times lie outside their window merge all the same", () => {
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (let i = 0; i < 3; i++) {
+    const frame = partialsOf([[0, DAY_MS + i, i]]);
+    if (frame.kind !== "partials") throw new Error("no partials");
+    const windows = decodeWindows(frame.windows).map((window) => ({ ...window, windowStartMs: DAY_MS + 60_000 }));
+    stores.apply(origin, { ...frame, windows: encodeWindows(windows) });
+  }
+  assert.is(count("pump", "temp"), 3);
 });
 
 test("the series' newest value, first time and readings are those of all partials of a frame together", () => {

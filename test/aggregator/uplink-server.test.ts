@@ -321,13 +321,16 @@ test("a store that fails for a moment loses no frame", async () => {
   const agent = await connected("a");
   agent.frame("data", 1, NAMES);
   const apply = stores.frames.apply.bind(stores.frames);
+  let attempts = 0;
   stores.frames.apply = (origin, lane, seq, frame, nowMs, changes) => {
+    if (seq === 5) attempts++;
     if (seq === 5) throw new Error("disk I/O error");
     apply(origin, lane, seq, frame, nowMs, changes);
   };
   for (let seq = 2; seq <= 300; seq++) agent.frame("data", seq, reading(seq));
   await eventually(() => assert.is(agent.closeCode, 1008));
   assert.is(stored(), 3);
+  assert.ok(attempts <= 2, `together with others and by itself, but ${attempts} times`);
   stores.frames.apply = apply;
   const again = await connected("a");
   assert.equal(again.told("welcome")[0]?.applied, { alerts: 0, data: 4 });

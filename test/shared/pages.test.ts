@@ -207,13 +207,17 @@ test("readings in a run are added as they are one by one", () => {
     { minLength: 1, maxLength: 100, selector: ({ tsMs }) => tsMs },
   );
   fc.assert(
-    fc.property(anyRun, fc.nat(2), (drawn, judge) => {
-      const readings = drawn.toSorted((a, b) => a.tsMs - b.tsMs).map((one) => ({ ...one, series: 3 }));
+    fc.property(anyRun, fc.nat(100), fc.nat(2), (drawn, cut, later) => {
+      const readings = drawn
+        .toSorted((a, b) => a.tsMs - b.tsMs)
+        .map((one, i) => ({ ...one, series: 3, judged: JUDGED_IN_BAND, version: i < cut ? 1 : later }));
       const windows = new WindowAccumulator(WINDOW_MS);
       const block = blockOf(readings);
-      windows.addRun(3, block, new Int32Array(block.value.buffer), 0, block.count, judge);
-      const one = windowsOf(readings.map((reading) => ({ ...reading, judged: JUDGED_IN_BAND, version: judge })));
-      assert.equal(windows.drain(), one);
+      const words = new Int32Array(block.value.buffer);
+      const middle = Math.min(cut, block.count);
+      windows.addRun(3, block, words, 0, middle, 1);
+      windows.addRun(3, block, words, middle, block.count, later);
+      assert.equal(windows.drain(), windowsOf(readings));
     }),
     { numRuns: 300 },
   );
@@ -231,15 +235,68 @@ test("many windows of a series may wait at once, in any order", () => {
         return { series, tsMs, value: i, stamped: 0, judged: JUDGED_IN_BAND, version: 0 };
       });
       const windows = new WindowAccumulator(WINDOW_MS);
+      const inTime = (some: typeof readings) => windowsOf(some.toSorted((a, b) => a.tsMs - b.tsMs));
       addAll(windows, readings.slice(0, cut));
-      const first = windows.drainPage(0);
+      const first: WindowPartial[] = [];
+      windows.drainPage(0, (partial) => first.push(partial));
+      assert.equal(first, inTime(readings.slice(0, cut)));
       addAll(windows, readings.slice(cut));
-      const expected = windowsOf(readings.toSorted((a, b) => a.tsMs - b.tsMs));
-      assert.equal(merged([first, windows.drain()]), merged([expected]));
+      assert.equal(windows.drain(), inTime(readings.slice(cut)));
       assert.is(windows.bytes, 0);
     }),
     { numRuns: 200 },
   );
+});
+
+test("a window is found again among many, whether it was there before they were many or not", () => {
+  const windows = new WindowAccumulator(WINDOW_MS);
+  const at = (window: number) => ({
+    series: 0,
+    tsMs: window * WINDOW_MS,
+    value: 1,
+    stamped: 0,
+    judged: JUDGED_IN_BAND,
+    version: 0,
+  });
+  const upTo = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => at(from + i));
+  addAll(windows, [...upTo(0, 20), at(2), ...upTo(20, 40), at(22), at(3), at(2)]);
+  const counts = windows.drain().map(({ partial }) => partial.count);
+  assert.equal(
+    counts,
+    Array.from({ length: 40 }, (_, window) => ({ 2: 3, 3: 2, 22: 2 })[window] ?? 1),
+  );
+});
+
+test("a window drained leaves nothing to the next, also of sums that two doubles do not hold", () => {
+  const windows = new WindowAccumulator(WINDOW_MS);
+  for (const [i, values] of [
+    [1, 2 ** -60, 2 ** -130],
+    [3, 2 ** -61, 2 ** -131],
+  ].entries()) {
+    const readings = values.map((value, ms) => {
+      return { series: 0, tsMs: i * WINDOW_MS + ms, value, stamped: 0, judged: JUDGED_IN_BAND, version: i + 1 };
+    });
+    addAll(windows, readings);
+    const [drained] = windows.drain();
+    assert.equal(drained?.partial.sum, values.toReversed());
+    assert.equal(drained?.partial.versions, [i + 1]);
+  }
+});
+
+test("a flush of one page tells of its own episodes alone", () => {
+  const fold = newFold();
+  const breaches = [10, 11].map((tsMs) => [0, PAGE_SERIES].map((series) => ({ series, tsMs, value: 9, stamped: 0 })));
+  for (const rows of breaches) fold.applyBlock(blockOf(rows), createEmissions());
+  for (const page of [1, 0]) {
+    const out = createEmissions();
+    assert.is(fold.flushPage(page, out).length, 1);
+    assert.equal(
+      out.alerts.map(({ device, breaches: count }) => `${device} ${count}`),
+      [`d${page * PAGE_SERIES} 2`],
+    );
+    fold.flushPage(page, out);
+    assert.is(out.alerts.length, 1, "and only once");
+  }
 });
 
 test("what one page gave back another uses: memory stays at its highest need", () => {
@@ -254,14 +311,17 @@ test("what one page gave back another uses: memory stays at its highest need", (
       version: 0,
     }));
   addAll(windows, readings(0, 0));
-  const bytes = windows.bytes;
+  const { bytes, reservedBytes } = windows;
   // 300 windows of 40 readings: two full chunks of 64 bytes each, and 192 for the 200 that are not the newest.
   assert.is(bytes, 300 * 2 * 64 + 200 * 192);
   for (let round = 1; round < 50; round++) {
-    assert.is(windows.drainPage((round - 1) % 4).length, 300);
+    let drained = 0;
+    windows.drainPage((round - 1) % 4, () => drained++);
+    assert.is(drained, 300);
     assert.is(windows.bytes, 0);
     addAll(windows, readings(round % 4, round * 3 * WINDOW_MS));
     assert.is(windows.bytes, bytes);
+    assert.is(windows.reservedBytes, reservedBytes);
   }
 });
 

@@ -233,6 +233,12 @@ test("late readings change the health of days asked for before", () => {
   const before = report.knownHealth(DAY).get("hall/pump")!;
   report.applyWindows(windowsOf(readings(0, START_MS + 12 * HOUR_MS, 12, HOUR_MS)));
   assert.ok(report.knownHealth(DAY).get("hall/pump")! > before);
+  // And so do a series and an alert that come late.
+  report.applyWindows(windowsOf(readings(2, START_MS, 12, HOUR_MS)));
+  assert.equal([...report.knownHealth(DAY).keys()].toSorted(), ["hall/fan", "hall/pump"]);
+  assert.is(report.alertCount("hall", "pump", START_MS, START_MS + DAY_MS), 0);
+  report.applyAlerts([alert(START_MS, "firing")]);
+  assert.is(report.alertCount("hall", "pump", START_MS, START_MS + DAY_MS), 1);
 });
 
 test("is the same bytes for series and windows in any order, and of two agents", () => {

@@ -1,10 +1,11 @@
 import { createCalendar, hourEnd } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
-import { applyWindowPartial, MemoryCellStore, mergeHour } from "@weir/shared/operators/rollup";
+import { applyWindowPartial, mergeHour } from "@weir/shared/operators/rollup";
 import fc from "fast-check";
 import * as assert from "uvu/assert";
 import { suite } from "../support/suite.ts";
 import { partialOf, windowsOf } from "./arbitraries.ts";
+import { MemoryCellStore } from "./memory-cells.ts";
 
 const test = suite("rollup");
 

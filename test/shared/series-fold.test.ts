@@ -76,6 +76,15 @@ test("fires at the first breach, hears of becoming critical once, and resolves a
   assert.equal([...fold.openEpisodes()], []);
 });
 
+test("an episode ends by the gap of its latest breach, be it shorter or longer than those before", () => {
+  const shorter = foldUnder([0, band({ warningHigh: 10, gapMs: 1000 })], [100, band({ warningHigh: 10, gapMs: 10 })]);
+  assert.equal(states(feed(shorter, [50, 11], [110, 11], [120, 1])), ["firing warning 50"]);
+  assert.equal(states(feed(shorter, [121, 1])), ["resolved warning 50"]);
+  const longer = foldUnder([0, band({ warningHigh: 10, gapMs: 60 })], [100, band({ warningHigh: 10, gapMs: 1000 })]);
+  assert.equal(states(feed(longer, [50, 11], [110, 11], [1110, 1])), ["firing warning 50"]);
+  assert.equal(states(feed(longer, [1111, 1])), ["resolved warning 50"]);
+});
+
 test("limits themselves are in the band", () => {
   const fold = foldUnder([0, BAND]);
   const out = feed(fold, [0, 10], [1, -10]);

@@ -6,9 +6,9 @@ import {
   SHIFT_MIN,
   sketchCount,
   sketchKey,
-  sketchOfSortedKeys,
   sketchQuantile,
 } from "@weir/shared/operators/sketch";
+import { sketchOfKeys } from "@weir/shared/operators/sketch-of-keys";
 import fc from "fast-check";
 import * as assert from "uvu/assert";
 import { suite } from "../support/suite.ts";
@@ -17,8 +17,9 @@ import { anyValue } from "./arbitraries.ts";
 const test = suite("sketch");
 
 function sketchOf(values: readonly number[]): Sketch {
-  const keys = Int32Array.from(values, sketchKey).sort();
-  return sketchOfSortedKeys(keys, 0, keys.length);
+  const keys = Int32Array.from(values, sketchKey);
+  const sorted = keys.toSorted();
+  return sketchOfKeys(keys, keys.length, sorted[0] ?? 0, sorted.at(-1) ?? 0);
 }
 
 /** The definition, from scratch: the lowest shift at which few enough of the values' upper halves differ. */
@@ -66,6 +67,14 @@ test("is the one its definition names, however many readings collapse", () => {
     }),
     { numRuns: 120 },
   );
+});
+
+test("is the same of more keys than are sorted by digits", () => {
+  for (const scale of [1e-3, 1e6]) {
+    const values = Array.from({ length: 70_000 }, (_, i) => (((i * 48_271) % 70_001) - 35_000) * scale);
+    assert.equal(sketchOf(values), byDefinition(values));
+    assert.equal(sketchOf(values.slice(0, 65_536)), byDefinition(values.slice(0, 65_536)));
+  }
 });
 
 test("merged from parts, in any split and tree, is the sketch of the whole", () => {

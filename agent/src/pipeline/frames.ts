@@ -6,8 +6,8 @@ import { encodeWindows } from "@weir/shared/wire/partial-codec";
 import type { OutboxRow } from "../store/store.ts";
 import type { NewSeries } from "./batch.ts";
 
-/** Partials, alerts or names in one frame, at most: a frame stays well under the uplink's window. */
-const FRAME_ITEMS_MAX = 500;
+/** Partials, alerts or names in one frame, at most: the aggregator applies a frame in one go, some milliseconds, while alerts wait. */
+const FRAME_ITEMS_MAX = 250;
 
 /** Frames that name series, for the data lane: before their first partial. */
 export function seriesFrames(series: readonly NewSeries[]): OutboxRow[] {

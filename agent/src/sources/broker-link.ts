@@ -41,7 +41,7 @@ export type OpenSocket = Parameters<SocketInput["connect"]>[0];
 /**
  * One connection to a broker, and the stream that mqtt sees of it.
  *
- *   broker ──▶ socket ──▶ frames ──┬── PUBLISH, PUBREL ──▶ intake ── after the commit ──▶ PUBACK, PUBREC ──▶ socket
+ *   broker ──▶ socket ──▶ frames ──┬── PUBLISH, PUBREL ──▶ ingest ── after the commit ──▶ PUBACK, PUBREC ──▶ socket
  *                                  └── all others ──▶ mqtt ──▶ socket
  *
  * mqtt never sees a message, so it acknowledges none, and reading that stops does not come between it and the answers
@@ -65,7 +65,7 @@ export class BrokerLink implements MessagePeer, InputOwner {
     this.#hub = hub;
     this.#session = session;
     this.#version = version;
-    this.#messages = new MqttMessages(hub.intake, this, hub.limits, session);
+    this.#messages = new MqttMessages(hub.flow, this, hub.limits, session);
     this.#input = new SocketInput(hub, this.#messages, this);
     const socket = this.#input.connect(open);
     this.#socket = socket;
@@ -127,7 +127,7 @@ export class BrokerLink implements MessagePeer, InputOwner {
       case TYPE.pubcomp:
         break;
       default:
-        if (!this.#parting) this.malformed(REASON.protocolError, bytes, start, end);
+        this.malformed(REASON.protocolError, bytes, start, end);
     }
     return true;
   }
@@ -230,7 +230,7 @@ export class BrokerLink implements MessagePeer, InputOwner {
 
   #refuse(refusal: RejectReason, reason: number, bytes: Buffer, start: number, end: number): void {
     if (this.#parting) return;
-    this.#hub.intake.refuse(refusal, "", bytes, start, end);
+    this.#hub.flow.refuse(refusal, "", bytes, start, end);
     this.end(reason);
   }
 

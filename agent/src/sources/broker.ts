@@ -2,7 +2,7 @@ import { CodedError, errorMessage } from "@weir/shared/errors";
 import { type BrokerAddress, parseBrokerAddress } from "./broker-address.ts";
 import { BrokerConnection, type BrokerConnectionOptions, type BrokerHub } from "./broker-connection.ts";
 import type { Gather } from "./gather.ts";
-import { Intake } from "./intake.ts";
+import { MessageFlow } from "./message-flow.ts";
 import { PUBLISH_OVERHEAD_BYTES } from "./mqtt-publish.ts";
 import { newReadBuffer } from "./socket-input.ts";
 import type { Ingest, Source, SourceStatus } from "./source.ts";
@@ -79,17 +79,17 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
       });
       for (const connection of connections) connection.start();
     },
-    seal: () => hub.intake.seal(),
-    committed: () => hub.intake.committed(),
+    seal: () => hub.flow.seal(),
+    committed: () => hub.flow.committed(),
     readOn() {
-      if (hub.intake.readOn()) for (const connection of connections) connection.resume();
+      if (hub.flow.readOn()) for (const connection of connections) connection.resume();
     },
     shed() {
-      if (hub.intake.shed()) for (const connection of connections) connection.resume();
+      if (hub.flow.shed()) for (const connection of connections) connection.resume();
     },
-    stop: () => hub.intake.stop(),
+    stop: () => hub.flow.stop(),
     async close() {
-      hub.intake.stop();
+      hub.flow.stop();
       await Promise.all(connections.map((connection) => connection.close()));
       connections = [];
     },
@@ -99,11 +99,11 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
         name,
         connected: ready > 0 && ready === connections.length,
         connections: ready,
-        messages: hub.intake.messages,
+        messages: hub.flow.messages,
         bytes: hub.counters.bytes,
         reads: hub.counters.reads,
         sleeps: hub.gather?.sleeps ?? 0,
-        unacknowledged: hub.intake.unacknowledged,
+        unacknowledged: hub.flow.unacknowledged,
         lastError: hub.lastError,
       };
     },
@@ -114,7 +114,7 @@ export function createBrokerSource(ingest: Ingest, options: BrokerOptions): Sour
 class Hub implements BrokerHub {
   readonly #random: () => number;
   readonly #reconnectFirstMs: number;
-  readonly intake: Intake;
+  readonly flow: MessageFlow;
   readonly limits: BrokerHub["limits"];
   readonly partialBudget: BrokerHub["partialBudget"] = { bytes: 0, bytesMax: PARTIAL_BYTES_MAX };
   readonly counters: BrokerHub["counters"] = { bytes: 0, reads: 0 };
@@ -123,7 +123,7 @@ class Hub implements BrokerHub {
   lastError: string | null = null;
 
   constructor(ingest: Ingest, name: string, options: BrokerOptions) {
-    this.intake = new Intake(ingest, name);
+    this.flow = new MessageFlow(ingest, name);
     this.gather = options.gather ?? null;
     this.#random = options.random ?? Math.random;
     this.#reconnectFirstMs = options.reconnectFirstMs ?? RECONNECT_FIRST_MS;

@@ -18,11 +18,17 @@ const WINDOW_MS = 50;
 /** Where sleeping has brought nothing it is tried again after this, ms. */
 const RETRY_MS = 10_000;
 
+/** Ends the sleep of the thread of a Gather from another thread, and keeps it from going to sleep until awake(). */
+export function rouse(pillow: Int32Array): void {
+  Atomics.store(pillow, 0, 1);
+  Atomics.notify(pillow, 0);
+}
+
 /** One thread's, for all sockets it reads. */
 export class Gather {
   readonly #sleepMs: number;
-  /** Nobody writes here: waiting for it to change is how a thread sleeps. Atomics.notify on it ends a sleep early. */
-  readonly #pillow: Int32Array;
+  /** One word: 0 while there is nothing to get up for. Waiting for it to change is how the thread sleeps. */
+  readonly pillow: Int32Array<SharedArrayBuffer> = new Int32Array(new SharedArrayBuffer(4));
   #scheduled = false;
   #reads = 0;
   #bytes = 0;
@@ -36,9 +42,13 @@ export class Gather {
   #retryAtMs = 0;
   #sleeps = 0;
 
-  constructor(sleepMs: number = GATHER_SLEEP_MS, pillow: Int32Array = new Int32Array(new SharedArrayBuffer(4))) {
+  constructor(sleepMs: number = GATHER_SLEEP_MS) {
     this.#sleepMs = sleepMs;
-    this.#pillow = pillow;
+  }
+
+  /** To be called when what rouse() was for has been seen to. */
+  awake(): void {
+    Atomics.store(this.pillow, 0, 0);
   }
 
   /** Sleeps since start. */
@@ -62,7 +72,7 @@ export class Gather {
     if (nowMs - this.#windowBeganMs >= WINDOW_MS) this.#decide(nowMs);
     if (!this.#isSleeping) return;
     this.#sleeps++;
-    Atomics.wait(this.#pillow, 0, 0, this.#sleepMs);
+    Atomics.wait(this.pillow, 0, 0, this.#sleepMs);
   };
 
   #decide(nowMs: number): void {

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { IConnectPacket } from "mqtt-packet";
 import { isPacketId, protocolLevel, readConnect, subscribe, unsubscribe } from "./listen-control.ts";
-import { HOLDING } from "./intake.ts";
+import { HOLDING } from "./message-flow.ts";
 import type { ListenHub } from "./listen-hub.ts";
 import {
   connackAcceptance,
@@ -41,7 +41,7 @@ const DISCONNECT_WITH_WILL = 0x04;
  *
  *   greeting ──CONNECT──▶ checking ──password right──▶ open ──DISCONNECT, fault, close──▶ closed
  *
- * It reads while it is open, the intake has room, its acknowledgements are being read, and not too many wait for a
+ * It reads while it is open, there is room, its acknowledgements are being read, and not too many wait for a
  * commit.
  */
 export class ListenConnection implements MessagePeer, InputOwner {
@@ -69,7 +69,7 @@ export class ListenConnection implements MessagePeer, InputOwner {
   constructor(accepted: Socket, hub: ListenHub) {
     this.#hub = hub;
     // A session ends with its connection here, so none is handed in.
-    this.#messages = new MqttMessages(hub.intake, this, hub.limits, { inFlight: null });
+    this.#messages = new MqttMessages(hub.flow, this, hub.limits, { inFlight: null });
     this.#input = new SocketInput(hub, this.#messages, this);
     const socket = this.#input.accept(accepted);
     this.#socket = socket;
@@ -92,9 +92,9 @@ export class ListenConnection implements MessagePeer, InputOwner {
   }
 
   get readable(): boolean {
-    if (this.#state === "greeting") return !this.#hub.intake.stopped;
+    if (this.#state === "greeting") return !this.#hub.flow.stopped;
     if (this.#state !== "open" || this.#writeStalled) return false;
-    return this.#hub.intake.flow !== HOLDING && this.#messages.waitingAcks < WAITING_ACKS_MAX;
+    return this.#hub.flow.state !== HOLDING && this.#messages.waitingAcks < WAITING_ACKS_MAX;
   }
 
   /** Stops reading; what is in hand is kept. A client that has not said CONNECT yet goes on. */
@@ -281,7 +281,7 @@ export class ListenConnection implements MessagePeer, InputOwner {
   }
 
   #fail(refusal: RejectReason, reason: number, bytes: Buffer, start: number, end: number): void {
-    this.#hub.intake.refuse(refusal, "", bytes, start, end);
+    this.#hub.flow.refuse(refusal, "", bytes, start, end);
     this.#end(reason, true);
   }
 

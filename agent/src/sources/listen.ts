@@ -5,7 +5,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { assert, CodedError, errorMessage } from "@weir/shared/errors";
 import type { Gather } from "./gather.ts";
-import { HOLDING, Intake, SHEDDING } from "./intake.ts";
+import { HOLDING, MessageFlow, SHEDDING } from "./message-flow.ts";
 import { ListenConnection } from "./listen-connection.ts";
 import type { ListenCounters, ListenHub } from "./listen-hub.ts";
 import { publishQos0 } from "./mqtt-control.ts";
@@ -81,8 +81,8 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
       ticking = setInterval(() => hub.advanceTick(), TICK_MS);
       ticking.unref();
     },
-    seal: () => hub.intake.seal(),
-    committed: () => hub.intake.committed(),
+    seal: () => hub.flow.seal(),
+    committed: () => hub.flow.committed(),
     readOn: () => hub.readOn(),
     shed: () => hub.shed(),
     stop() {
@@ -110,11 +110,11 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
       name,
       connected: server?.listening ?? false,
       connections: hub.connections.size,
-      messages: hub.intake.messages,
+      messages: hub.flow.messages,
       bytes: hub.counters.bytes,
       reads: hub.counters.reads,
       sleeps: hub.gather?.sleeps ?? 0,
-      unacknowledged: hub.intake.unacknowledged,
+      unacknowledged: hub.flow.unacknowledged,
       lastError: hub.lastError,
       counters: hub.counters,
     }),
@@ -123,7 +123,7 @@ export function createListenSource(ingest: Ingest, options: ListenOptions): List
 
 /** What the connections share; see ListenHub. */
 class Hub implements ListenHub {
-  readonly intake: Intake;
+  readonly flow: MessageFlow;
   readonly #anonymous: boolean;
   readonly #connectTimeoutTicks: number;
   readonly #clients = new Map<string, ListenConnection>();
@@ -157,7 +157,7 @@ class Hub implements ListenHub {
   #socketsFirst = false;
 
   constructor(ingest: Ingest, name: string, options: ListenOptions) {
-    this.intake = new Intake(ingest, name, () => this.#full());
+    this.flow = new MessageFlow(ingest, name, () => this.#full());
     this.gather = options.gather ?? null;
     this.#anonymous = options.anonymous;
     this.#certificatesAdmit = Boolean(options.tls?.ca);
@@ -178,17 +178,17 @@ class Hub implements ListenHub {
 
   passOnWill(topic: string, payload: Buffer): void {
     // After stop() only the wills of those that the end of the program has cut off come here.
-    if (this.intake.stopped) return;
-    const { topics } = this.intake;
+    if (this.flow.stopped) return;
+    const { topics } = this.flow;
     const name = Buffer.from(topic);
     const will = topics.topics[topics.find(name, 0, name.length, 0)]!;
-    this.intake.port.turn();
-    if (this.intake.flow === SHEDDING) this.intake.drop(will, payload, 0, payload.length);
-    else this.intake.accept(will, payload, 0, payload.length);
+    this.flow.port.turn();
+    if (this.flow.state === SHEDDING) this.flow.drop(will, payload, 0, payload.length);
+    else this.flow.accept(will, payload, 0, payload.length);
   }
 
   readOn(): void {
-    if (!this.intake.readOn()) return;
+    if (!this.flow.readOn()) return;
     this.#socketsFirst = !this.#socketsFirst;
     if (!this.#socketsFirst) this.#resumeThoseInHand();
     if (this.#isFull()) return;
@@ -198,7 +198,7 @@ class Hub implements ListenHub {
   }
 
   shed(): void {
-    if (!this.intake.shed()) return;
+    if (!this.flow.shed()) return;
     for (const connection of this.connections) connection.resume();
   }
 
@@ -216,8 +216,8 @@ class Hub implements ListenHub {
   }
 
   stop(): void {
-    if (this.intake.stopped) return;
-    this.intake.stop();
+    if (this.flow.stopped) return;
+    this.flow.stop();
     for (const connection of this.connections) connection.pause();
   }
 
@@ -269,7 +269,7 @@ class Hub implements ListenHub {
   }
 
   #isFull(): boolean {
-    return this.intake.flow === HOLDING;
+    return this.flow.state === HOLDING;
   }
 
   /** There is no more room: everybody's reading stops. */

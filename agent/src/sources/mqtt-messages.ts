@@ -1,5 +1,5 @@
 import type { Topic } from "../decode/topic.ts";
-import { type AckHolder, FLOWING, type Intake, SHEDDING } from "./intake.ts";
+import { type AckHolder, FLOWING, type MessageFlow, SHEDDING } from "./message-flow.ts";
 import { AckBuffer, ackBytes, PUBACK, PUBCOMP, PUBREC } from "./mqtt-acks.ts";
 import { REASON } from "./mqtt-control.ts";
 import type { FrameFault, FrameHandler } from "./mqtt-frames.ts";
@@ -33,7 +33,7 @@ export interface MessagePeer {
 
 /** What outlives a connection where its session does. */
 export interface MessageSession {
-  /** QoS 2: packet ids between PUBLISH and PUBREL, with the intake's count of accepted messages when it came. */
+  /** QoS 2: packet ids between PUBLISH and PUBREL, with the flow's count of accepted messages when it came. */
   inFlight: Map<number, number> | null;
 }
 
@@ -56,13 +56,13 @@ interface Skipped {
 
 /** The messages of one connection: PUBLISH and PUBREL in, acknowledgements out. Other frames go to the peer. */
 export class MqttMessages implements FrameHandler, AckHolder {
-  readonly #intake: Intake;
+  readonly #flow: MessageFlow;
   readonly #peer: MessagePeer;
   readonly #limits: MessageLimits;
   readonly #session: MessageSession;
   readonly #head: PublishHead = emptyPublishHead();
   readonly #acks: AckBuffer = new AckBuffer();
-  /** The intake's count when this connection began: what was accepted before came by an earlier one. */
+  /** The flow's count when this connection began: what was accepted before came by an earlier one. */
   readonly #acceptedBefore: number;
   #isOpen = false;
   #isVersion5 = false;
@@ -74,12 +74,12 @@ export class MqttMessages implements FrameHandler, AckHolder {
   /** No frame is taken while this is true. */
   blocked = false;
 
-  constructor(intake: Intake, peer: MessagePeer, limits: MessageLimits, session: MessageSession) {
-    this.#intake = intake;
+  constructor(flow: MessageFlow, peer: MessagePeer, limits: MessageLimits, session: MessageSession) {
+    this.#flow = flow;
     this.#peer = peer;
     this.#limits = limits;
     this.#session = session;
-    this.#acceptedBefore = intake.acceptedCount;
+    this.#acceptedBefore = flow.acceptedCount;
   }
 
   /** Acknowledgements that wait for a commit. */
@@ -97,7 +97,7 @@ export class MqttMessages implements FrameHandler, AckHolder {
   close(): void {
     this.#isClosed = true;
     this.#isOpen = false;
-    this.#intake.unacknowledged -= this.#acks.count;
+    this.#flow.unacknowledged -= this.#acks.count;
     this.#acks.clear();
     this.#aliases = null;
     this.#skipped = null;
@@ -112,7 +112,7 @@ export class MqttMessages implements FrameHandler, AckHolder {
     const count = this.#acks.sealed;
     if (count === 0) return;
     const isAtBound = this.#acks.count >= WAITING_ACKS_MAX;
-    this.#intake.unacknowledged -= count;
+    this.#flow.unacknowledged -= count;
     this.#peer.write(this.#acks.takeSealed());
     if (isAtBound) this.#peer.resume();
   }
@@ -153,7 +153,7 @@ export class MqttMessages implements FrameHandler, AckHolder {
     this.#skipped = null;
     if (qos === 2 && this.#repeats(packetId)) return;
     const reason = topic === null ? "topic_malformed" : "payload_too_large";
-    this.#intake.refuse(reason, topic?.name ?? "", head, 0, head.length);
+    this.#flow.refuse(reason, topic?.name ?? "", head, 0, head.length);
     if (qos > 0) this.#acknowledge(qos, packetId);
   }
 
@@ -176,16 +176,16 @@ export class MqttMessages implements FrameHandler, AckHolder {
     }
     if (qos === 2 && this.#repeats(head.packetId)) return true;
     if (topic === null) this.#refuseTopic(bytes, end);
-    else if (this.#intake.flow === SHEDDING) this.#intake.drop(topic, bytes, head.payloadStart, end);
-    else this.#intake.accept(topic, bytes, head.payloadStart, end);
+    else if (this.#flow.state === SHEDDING) this.#flow.drop(topic, bytes, head.payloadStart, end);
+    else this.#flow.accept(topic, bytes, head.payloadStart, end);
     if (qos > 0) this.#acknowledge(qos, head.packetId);
     return true;
   }
 
   /** Whether a message of this QoS is to be taken now. */
   #mayCome(qos: number): boolean {
-    const { flow } = this.#intake;
-    if (flow !== FLOWING && (flow !== SHEDDING || qos > 0)) return false;
+    const { state } = this.#flow;
+    if (state !== FLOWING && (state !== SHEDDING || qos > 0)) return false;
     return qos === 0 || this.#acks.count < WAITING_ACKS_MAX;
   }
 
@@ -218,7 +218,7 @@ export class MqttMessages implements FrameHandler, AckHolder {
   }
 
   #find(bytes: Buffer, start: number, end: number): Topic | null {
-    const { topics } = this.#intake;
+    const { topics } = this.#flow;
     const entry = topics.find(bytes, start, end, this.#lastTopic);
     if (entry === TOPIC_MALFORMED) return null;
     this.#lastTopic = entry;
@@ -228,7 +228,7 @@ export class MqttMessages implements FrameHandler, AckHolder {
   #refuseTopic(bytes: Buffer, end: number): void {
     const { topicStart, topicEnd, payloadStart } = this.#head;
     const shown = bytes.toString("latin1", topicStart, Math.min(topicEnd, topicStart + TOPIC_SHOWN_MAX));
-    this.#intake.refuse("topic_malformed", shown, bytes, payloadStart, end);
+    this.#flow.refuse("topic_malformed", shown, bytes, payloadStart, end);
   }
 
   /**
@@ -238,25 +238,25 @@ export class MqttMessages implements FrameHandler, AckHolder {
   #repeats(packetId: number): boolean {
     const acceptedAt = this.#session.inFlight?.get(packetId);
     if (acceptedAt === undefined) return false;
-    const intake = this.#intake;
-    const isDurable = acceptedAt <= intake.committedCount;
+    const flow = this.#flow;
+    const isDurable = acceptedAt <= flow.committedCount;
     if (!isDurable && acceptedAt > this.#acceptedBefore) return true;
     if (isDurable && this.#acks.count === 0) {
       this.#peer.write(ackBytes(PUBREC, packetId));
       return true;
     }
     // Among the open ones it would wait for a commit that may not come soon, where nothing else is open.
-    const goesWithSealed = acceptedAt <= intake.sealedCount && this.#acks.open === 0;
+    const goesWithSealed = acceptedAt <= flow.sealedCount && this.#acks.open === 0;
     this.#holdAck(PUBREC, packetId);
     if (!goesWithSealed) return true;
     this.#acks.seal();
-    intake.waitsSealed(this);
+    flow.waitsSealed(this);
     return true;
   }
 
   #acknowledge(qos: number, packetId: number): void {
     if (this.#isClosed) return;
-    if (qos === 2) (this.#session.inFlight ??= new Map()).set(packetId, this.#intake.acceptedCount);
+    if (qos === 2) (this.#session.inFlight ??= new Map()).set(packetId, this.#flow.acceptedCount);
     this.#holdAck(qos === 2 ? PUBREC : PUBACK, packetId);
     if (!this.#isVersion5) return;
     const inFlight = this.#session.inFlight?.size ?? 0;
@@ -268,7 +268,7 @@ export class MqttMessages implements FrameHandler, AckHolder {
 
   #holdAck(kind: number, packetId: number): void {
     this.#acks.hold(kind, packetId);
-    if (this.#acks.open === 1) this.#intake.waits(this);
-    this.#intake.unacknowledged++;
+    if (this.#acks.open === 1) this.#flow.waits(this);
+    this.#flow.unacknowledged++;
   }
 }

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { Gather } from "./gather.ts";
-import type { Intake } from "./intake.ts";
+import type { MessageFlow } from "./message-flow.ts";
 import { lendReads, READ_BYTES_MAX, type TakeBytes } from "./lent-reads.ts";
 import { type FrameHandler, type FrameLimits, FrameReader, type PartialBudget } from "./mqtt-frames.ts";
 
@@ -8,7 +8,7 @@ import { type FrameHandler, type FrameLimits, FrameReader, type PartialBudget } 
 export interface InputHub {
   readonly limits: FrameLimits;
   readonly partialBudget: PartialBudget;
-  readonly intake: Intake;
+  readonly flow: MessageFlow;
   readonly counters: { bytes: number; reads: number };
   /** What sockets are read into, one after another. */
   readonly readBuffer: Buffer;
@@ -112,7 +112,7 @@ export class SocketInput {
   /** Hands over the frames in bytes[from, end); returns how far it came. */
   #consume(bytes: Buffer, from: number, end: number): number {
     this.#owner.reading();
-    this.#hub.intake.port.turn();
+    this.#hub.flow.port.turn();
     // Answers to one chunk (PUBCOMP, PINGRESP) leave in one write.
     this.#socket.cork();
     const at = this.#reader.read(bytes, from, end);

@@ -1,3 +1,4 @@
+import { CodedError } from "@weir/shared/errors";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import { HOUR_MS } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
@@ -31,6 +32,8 @@ interface UnmergedHour {
 export class SqlCellStore implements CellStore {
   readonly #db: SqlDatabase;
   readonly #sum = new PartialSum(new WordPool());
+  /** Series and start of hours that cannot be merged: the file is damaged. Who asks for one of them is told. */
+  readonly #unreadable = new Set<string>();
 
   constructor(db: SqlDatabase) {
     this.#db = db;
@@ -53,7 +56,7 @@ export class SqlCellStore implements CellStore {
       return;
     }
     this.#db.run("REPLACE INTO hours VALUES (?, ?, ?)", series, startMs, body);
-
+    this.#db.run("DELETE FROM hours_unmerged WHERE series = ? AND start_ms = ?", series, startMs);
   }
 
   add(series: number, level: CellLevel, startMs: number, partial: Partial): boolean {
@@ -85,17 +88,18 @@ export class SqlCellStore implements CellStore {
 
   /**
    * Merges unmerged hours that start before beforeMs, the oldest first, until windowsMax windows are merged or none is
-   * left.
+   * left. An hour that holds a window which cannot be read stays unmerged, and holds up no other.
    */
   mergeHours(beforeMs: number, windowsMax: number): void {
     const sql = `SELECT series, start_ms AS startMs, end_ms AS endMs FROM hours_unmerged INDEXED BY hours_unmerged_by_time
       WHERE start_ms < ? ORDER BY start_ms, series LIMIT ?`;
     let windows = 0;
     while (windows < windowsMax) {
-      const rows = this.#db.all<UnmergedHour>(sql, beforeMs, HOURS_AT_ONCE);
-      if (rows.length === 0) return;
-      for (const row of rows) {
-        windows += this.#mergeHour(row);
+      const found = this.#db.all<UnmergedHour>(sql, beforeMs, this.#unreadable.size + HOURS_AT_ONCE);
+      const hours = found.filter(({ series, startMs }) => !this.#unreadable.has(`${series} ${startMs}`));
+      if (hours.length === 0) return;
+      for (const hour of hours) {
+        windows += this.#mergeIfReadable(hour);
         if (windows >= windowsMax) return;
       }
     }
@@ -133,10 +137,23 @@ export class SqlCellStore implements CellStore {
     });
   }
 
-  /** Returns how many windows the hour has. */
+  #mergeIfReadable(hour: UnmergedHour): number {
+    try {
+      return this.#mergeHour(hour);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      this.#unreadable.add(`${hour.series} ${hour.startMs}`);
+      return 1;
+    }
+  }
+
+  /** Returns how many windows the hour has. Throws CodedError for an hour that cannot be merged. */
   #mergeHour({ series, startMs, endMs }: UnmergedHour): number {
     const { partial, windows } = this.#mergeWindows(series, startMs, endMs);
-    if (!partial) throw new Error(`Hour ${startMs} of series ${series} is to be merged, and has no windows.`);
+    if (!partial) {
+      const message = `The hour at ${startMs} of series ${series} is to be merged, and none of its windows is there.`;
+      throw new CodedError("NO_WINDOWS", message);
+    }
     this.put(series, "hour", startMs, partial);
     return windows;
   }

@@ -191,8 +191,9 @@ export class FrameStore {
     const days = new Set<string>();
     let newestTsMs = -Infinity;
     for (const { series: index, windowStartMs, partial } of partials) {
-      let state = states.get(index);
-      if (!state) states.set(index, (state = this.#readState(this.#series(origin, remembered, index))));
+      const series = this.#series(origin, remembered, index);
+      let state = states.get(series.id);
+      if (!state) states.set(series.id, (state = this.#readState(series)));
       const place = this.#placeOf(windowStartMs);
       if (this.#applyPartial(state, place, windowStartMs, partial, replace)) days.add(place.day);
     }

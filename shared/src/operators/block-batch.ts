@@ -3,7 +3,7 @@ import { PAGE_SERIES } from "./columns.ts";
 import type { Emissions, SeriesFold } from "./series-fold.ts";
 
 /** Readings of a batch, at most: 21 bytes each, 11 MB. */
-const BATCH_READINGS: number = 2 ** 19;
+export const BATCH_READINGS_MAX: number = 2 ** 19;
 
 /**
  * Blocks on their way into a fold, many at a time and then page by page, for a replay of many series: the state of a
@@ -15,28 +15,29 @@ const BATCH_READINGS: number = 2 ** 19;
 export class BlockBatch {
   readonly #fold: SeriesFold;
   readonly #out: Emissions;
-  readonly #rows: Block = {
-    count: BATCH_READINGS,
-    series: new Uint32Array(BATCH_READINGS),
-    tsMs: new Float64Array(BATCH_READINGS),
-    value: new Float64Array(BATCH_READINGS),
-    stamped: new Uint8Array(BATCH_READINGS),
-  };
+  readonly #rows: Block;
   #count = 0;
   /** Where each block's next row is, and where it ends. */
   readonly #next: number[] = [];
   readonly #ends: number[] = [];
 
-  /** out: receives what the fold emits. */
-  constructor(fold: SeriesFold, out: Emissions) {
+  /** out: receives what the fold emits. readingsMax: of the batch. */
+  constructor(fold: SeriesFold, out: Emissions, readingsMax: number = BATCH_READINGS_MAX) {
     this.#fold = fold;
     this.#out = out;
+    this.#rows = {
+      count: readingsMax,
+      series: new Uint32Array(readingsMax),
+      tsMs: new Float64Array(readingsMax),
+      value: new Float64Array(readingsMax),
+      stamped: new Uint8Array(readingsMax),
+    };
   }
 
   /** Takes a block in, and applies those that were taken before when there is no more room. */
   add(block: Block): void {
-    if (this.#count + block.count > BATCH_READINGS) this.drain();
-    if (block.count > BATCH_READINGS || !isSorted(block)) {
+    if (this.#count + block.count > this.#rows.count) this.drain();
+    if (block.count > this.#rows.count || !isSorted(block)) {
       this.drain();
       this.#fold.applyBlock(block, this.#out);
       return;

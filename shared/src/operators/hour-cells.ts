@@ -1,21 +1,13 @@
 import { decodePartial, encodePartial } from "../wire/partial-codec.ts";
 import type { Calendar } from "./calendar.ts";
 import { hourEnd } from "./calendar.ts";
+import { growFloat64, grownRows } from "./columns.ts";
 import type { Partial } from "./partial.ts";
-import { mergePartials, PartialSum } from "./partial.ts";
+import { mergePartials, PartialSums } from "./partial.ts";
 import type { Cell } from "./rollup.ts";
-import { WordPool } from "./word-pool.ts";
 
 /** Sealed cells are kept in pieces of memory of this many bytes. */
 const SLAB_BYTES = 2 ** 20;
-
-/** The hour that a series is in: windows are merged into it in place. */
-interface OpenHour {
-  startMs: number;
-  endMs: number;
-  /** Never of none. */
-  readonly sum: PartialSum;
-}
 
 /**
  * Hour cells of many series, in memory: a few hundred bytes each.
@@ -25,10 +17,13 @@ interface OpenHour {
  */
 export class HourCells {
   readonly #calendar: Calendar;
-  readonly #open: Array<OpenHour | undefined> = [];
+  /** The open hours: their sums by series, and from when until when they are; NaN: none. */
+  readonly #sums = new PartialSums();
+  #rows = 0;
+  #startMs = new Float64Array(0);
+  #endMs = new Float64Array(0);
   /** By series: start of the hour, place and bytes of each sealed part. */
   readonly #sealed: Array<number[] | undefined> = [];
-  readonly #pool = new WordPool();
   readonly #slabs: Uint8Array[] = [];
   #slabUsed = SLAB_BYTES;
 
@@ -38,12 +33,11 @@ export class HourCells {
 
   /** Adds a partial of one window, which must lie within one local hour, of readings that none before held. */
   add(series: number, windowStartMs: number, partial: Partial): void {
-    const open = this.#open[series];
-    if (open && windowStartMs >= open.startMs && windowStartMs < open.endMs) {
-      open.sum.add(partial);
-      return;
+    if (series >= this.#rows) this.#grow(series);
+    if (!(windowStartMs >= this.#startMs[series]! && windowStartMs < this.#endMs[series]!)) {
+      this.#openHour(series, windowStartMs);
     }
-    this.#hourOf(series, windowStartMs).sum.add(partial);
+    this.#sums.add(series, partial);
   }
 
   /** Cells of a series with fromMs ≤ startMs < toMs, ascending. */
@@ -55,24 +49,26 @@ export class HourCells {
       if (startMs < fromMs || startMs >= toMs) continue;
       cells.push({ startMs, partial: this.#unseal(sealed[i + 1]!, sealed[i + 2]!) });
     }
-    const open = this.#open[series];
-    if (open && open.startMs >= fromMs && open.startMs < toMs) {
-      cells.push({ startMs: open.startMs, partial: open.sum.toPartial()! });
-    }
+    const startMs = this.#startMs[series] ?? NaN;
+    const open = startMs >= fromMs && startMs < toMs ? this.#sums.toPartial(series) : undefined;
+    if (open) cells.push({ startMs, partial: open });
     return mergeParts(cells);
   }
 
-  /** Opens the hour of a window, in the place of the one that is open. */
-  #hourOf(series: number, windowStartMs: number): OpenHour {
+  /** Opens the hour of a window, and seals the one that is open. */
+  #openHour(series: number, windowStartMs: number): void {
+    const partial = this.#sums.toPartial(series);
+    if (partial) this.#seal(series, this.#startMs[series]!, encodePartial(partial));
+    this.#sums.clear(series);
     const startMs = this.#calendar.hourStart(windowStartMs);
-    const endMs = hourEnd(this.#calendar, startMs);
-    const open = this.#open[series];
-    if (!open) return (this.#open[series] = { startMs, endMs, sum: new PartialSum(this.#pool) });
-    this.#seal(series, open.startMs, encodePartial(open.sum.toPartial()!));
-    open.sum.clear();
-    open.startMs = startMs;
-    open.endMs = endMs;
-    return open;
+    this.#startMs[series] = startMs;
+    this.#endMs[series] = hourEnd(this.#calendar, startMs);
+  }
+
+  #grow(series: number): void {
+    this.#rows = grownRows(this.#rows, series);
+    this.#startMs = growFloat64(this.#startMs, this.#rows, NaN);
+    this.#endMs = growFloat64(this.#endMs, this.#rows, NaN);
   }
 
   #seal(series: number, startMs: number, bytes: Uint8Array): void {

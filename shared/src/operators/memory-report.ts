@@ -37,15 +37,19 @@ export class MemoryReport implements ReportSource {
     this.#cells = new HourCells(calendar);
   }
 
-  /** Takes window partials in, of readings that none before held; windows must not cross a local hour. */
+  /** Takes window partials in, as applyWindow does. */
   applyWindows(windows: readonly WindowPartial[]): void {
-    this.#health.clear();
+    for (const window of windows) this.applyWindow(window);
+  }
+
+  /** Takes a window's partial in, of readings that none before held; the window must lie within one local hour. */
+  applyWindow({ series, windowStartMs, partial }: WindowPartial): void {
+    if (this.#health.size > 0) this.#health.clear();
     this.#series = undefined;
-    for (const { series, windowStartMs, partial } of windows) {
-      this.#cells.add(series, windowStartMs, partial);
-      this.#firstTsMs[series] = Math.min(partial.firstTsMs, this.#firstTsMs[series] ?? Infinity);
-      if (partial.lastTsMs > this.#newestTsMs) this.#newestTsMs = partial.lastTsMs;
-    }
+    this.#cells.add(series, windowStartMs, partial);
+    const firstTsMs = this.#firstTsMs[series];
+    if (firstTsMs === undefined || partial.firstTsMs < firstTsMs) this.#firstTsMs[series] = partial.firstTsMs;
+    if (partial.lastTsMs > this.#newestTsMs) this.#newestTsMs = partial.lastTsMs;
   }
 
   applyAlerts(alerts: readonly Alert[]): void {

@@ -1,8 +1,9 @@
+import { grownRows } from "./columns.ts";
 import type { ExactSum } from "./exact-sum.ts";
 import { addExact, canonicalSum, mergeSums, roundSum } from "./exact-sum.ts";
 import type { Sketch } from "./sketch.ts";
-import { EMPTY_SKETCH, mergeSketches, sketchQuantile } from "./sketch.ts";
-import { SketchSum } from "./sketch-sum.ts";
+import { mergeSketches, sketchQuantile } from "./sketch.ts";
+import { SketchSums } from "./sketch-sums.ts";
 import type { WordPool } from "./word-pool.ts";
 
 /**
@@ -61,60 +62,6 @@ export function mergeAll(partials: Iterable<Partial>): Partial | undefined {
   return merged;
 }
 
-/** Merges partials in place: to what mergeAll gives for all of them, at a fraction of its cost for many. */
-export class PartialSum {
-  /** Everything but sum and sketch; undefined: of no partials. */
-  #rest: Writable<Partial> | undefined;
-  #sum: ExactSum = [];
-  readonly #sketch: SketchSum;
-
-  /** pool: where its sketch is kept. */
-  constructor(pool: WordPool) {
-    this.#sketch = new SketchSum(pool);
-  }
-
-  /** Adds a partial. It must be disjoint from those before. */
-  add(partial: Partial): void {
-    for (const part of partial.sum) addExact(this.#sum, part);
-    this.#sketch.add(partial.sketch);
-    const rest = this.#rest;
-    if (!rest) {
-      this.#rest = { ...partial, sum: [], sketch: EMPTY_SKETCH };
-      return;
-    }
-    rest.count += partial.count;
-    rest.stamped += partial.stamped;
-    rest.min = Math.min(rest.min, partial.min);
-    rest.max = Math.max(rest.max, partial.max);
-    if (isBefore(partial.firstTsMs, partial.firstValue, rest.firstTsMs, rest.firstValue)) {
-      rest.firstTsMs = partial.firstTsMs;
-      rest.firstValue = partial.firstValue;
-    }
-    if (isBefore(rest.lastTsMs, rest.lastValue, partial.lastTsMs, partial.lastValue)) {
-      rest.lastTsMs = partial.lastTsMs;
-      rest.lastValue = partial.lastValue;
-    }
-    rest.low += partial.low;
-    rest.high += partial.high;
-    rest.critical += partial.critical;
-    if (rest.versions !== partial.versions) rest.versions = mergeVersions(rest.versions, partial.versions);
-  }
-
-  /** The partial of all that were added; undefined of none. */
-  toPartial(): Partial | undefined {
-    return this.#rest && { ...this.#rest, sum: canonicalSum(this.#sum), sketch: this.#sketch.toSketch() };
-  }
-
-  /** Begins anew. */
-  clear(): void {
-    this.#rest = undefined;
-    this.#sum = [];
-    this.#sketch.clear();
-  }
-}
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
 /** The exact sum, rounded once, over the count. Units of the readings. */
 export function partialMean(partial: Partial): number {
   return roundSum(partial.sum) / partial.count;
@@ -135,4 +82,164 @@ export function mergeVersions(a: readonly number[], b: readonly number[]): reado
 /** Event-time order of readings of one series: by time, ties by value. */
 export function isBefore(tsMs: number, value: number, otherTsMs: number, otherValue: number): boolean {
   return tsMs < otherTsMs || (tsMs === otherTsMs && value < otherValue);
+}
+
+/** A row is 16 doubles: two lines of the cache. */
+const ROW_SHIFT = 4;
+const COUNT = 0;
+const STAMPED = 1;
+const LOW = 2;
+const HIGH = 3;
+const CRITICAL = 4;
+const MIN = 5;
+const MAX = 6;
+const FIRST_TS = 7;
+const FIRST_VALUE = 8;
+const LAST_TS = 9;
+const LAST_VALUE = 10;
+/** The sum is these two and, rarely, more. */
+const SUM_HIGH = 11;
+const SUM_LOW = 12;
+
+const NO_VERSIONS: readonly number[] = [];
+
+/**
+ * Sums of partials by row, each to what mergeAll gives for all that were added, in a fraction of its time and without
+ * garbage. A row of no partials has a count of 0.
+ */
+export class PartialSums {
+  #rows = 0;
+  #numbers = new Float64Array(0);
+  readonly #versions: Array<readonly number[]> = [];
+  readonly #sketches = new SketchSums();
+  /** What did not fit into the two doubles of a row's sum: rare. */
+  readonly #sumRest = new Map<number, ExactSum>();
+
+  /** Adds a partial of other readings to a row. */
+  add(row: number, partial: Partial): void {
+    if (row >= this.#rows) this.#grow(row);
+    const numbers = this.#numbers;
+    const at = row << ROW_SHIFT;
+    if (numbers[at + COUNT] === 0) this.#begin(row, partial);
+    numbers[at + COUNT]! += partial.count;
+    numbers[at + STAMPED]! += partial.stamped;
+    numbers[at + LOW]! += partial.low;
+    numbers[at + HIGH]! += partial.high;
+    numbers[at + CRITICAL]! += partial.critical;
+    if (partial.min < numbers[at + MIN]!) numbers[at + MIN] = partial.min;
+    if (partial.max > numbers[at + MAX]!) numbers[at + MAX] = partial.max;
+    if (isBefore(partial.firstTsMs, partial.firstValue, numbers[at + FIRST_TS]!, numbers[at + FIRST_VALUE]!)) {
+      numbers[at + FIRST_TS] = partial.firstTsMs;
+      numbers[at + FIRST_VALUE] = partial.firstValue;
+    }
+    if (isBefore(numbers[at + LAST_TS]!, numbers[at + LAST_VALUE]!, partial.lastTsMs, partial.lastValue)) {
+      numbers[at + LAST_TS] = partial.lastTsMs;
+      numbers[at + LAST_VALUE] = partial.lastValue;
+    }
+    for (let i = 0; i < partial.sum.length; i++) this.#addToSum(row, partial.sum[i]!);
+    const versions = this.#versions[row]!;
+    if (versions !== partial.versions) this.#versions[row] = mergeVersions(versions, partial.versions);
+    this.#sketches.add(row, partial.sketch);
+  }
+
+  /** The partial of all that were added to a row; undefined of none. */
+  toPartial(row: number): Partial | undefined {
+    const numbers = this.#numbers;
+    const at = row << ROW_SHIFT;
+    if (row >= this.#rows || numbers[at + COUNT] === 0) return undefined;
+    const sum = [...(this.#sumRest.get(row) ?? [])];
+    addExact(sum, numbers[at + SUM_LOW]!);
+    addExact(sum, numbers[at + SUM_HIGH]!);
+    return {
+      count: numbers[at + COUNT]!,
+      stamped: numbers[at + STAMPED]!,
+      sum: canonicalSum(sum),
+      min: numbers[at + MIN]!,
+      max: numbers[at + MAX]!,
+      firstTsMs: numbers[at + FIRST_TS]!,
+      firstValue: numbers[at + FIRST_VALUE]!,
+      lastTsMs: numbers[at + LAST_TS]!,
+      lastValue: numbers[at + LAST_VALUE]!,
+      low: numbers[at + LOW]!,
+      high: numbers[at + HIGH]!,
+      critical: numbers[at + CRITICAL]!,
+      versions: this.#versions[row]!,
+      sketch: this.#sketches.toSketch(row),
+    };
+  }
+
+  /** The row begins anew. */
+  clear(row: number): void {
+    if (row < this.#rows) this.#numbers[(row << ROW_SHIFT) + COUNT] = 0;
+  }
+
+  #begin(row: number, partial: Partial): void {
+    const numbers = this.#numbers;
+    const at = row << ROW_SHIFT;
+    numbers.fill(0, at, at + 16);
+    numbers[at + MIN] = partial.min;
+    numbers[at + MAX] = partial.max;
+    numbers[at + FIRST_TS] = partial.firstTsMs;
+    numbers[at + FIRST_VALUE] = partial.firstValue;
+    numbers[at + LAST_TS] = partial.lastTsMs;
+    numbers[at + LAST_VALUE] = partial.lastValue;
+    this.#versions[row] = NO_VERSIONS;
+    this.#sketches.clear(row);
+    if (this.#sumRest.size > 0) this.#sumRest.delete(row);
+  }
+
+  /** Exactly, as a window does it: two-sum (Knuth, TAOCP 4.2.2), twice. */
+  #addToSum(row: number, value: number): void {
+    const numbers = this.#numbers;
+    const at = row << ROW_SHIFT;
+    const high = numbers[at + SUM_HIGH]!;
+    const sum = high + value;
+    const part = sum - high;
+    const error = high - (sum - part) + (value - part);
+    numbers[at + SUM_HIGH] = sum;
+    if (error === 0) return;
+    const low = numbers[at + SUM_LOW]!;
+    const lowSum = low + error;
+    const lowPart = lowSum - low;
+    const rest = low - (lowSum - lowPart) + (error - lowPart);
+    numbers[at + SUM_LOW] = lowSum;
+    if (rest === 0) return;
+    const sumRest = this.#sumRest.get(row) ?? [];
+    addExact(sumRest, rest);
+    this.#sumRest.set(row, sumRest);
+  }
+
+  #grow(row: number): void {
+    const rows = grownRows(this.#rows, row);
+    const numbers = new Float64Array(rows << ROW_SHIFT);
+    numbers.set(this.#numbers);
+    this.#numbers = numbers;
+    while (this.#versions.length < rows) this.#versions.push(NO_VERSIONS);
+    this.#rows = rows;
+  }
+}
+
+/** One sum of partials: PartialSums of a single row. */
+export class PartialSum {
+  readonly #sums = new PartialSums();
+
+  /** pool: no longer used; each sum has its own. */
+  constructor(pool?: WordPool) {
+    void pool;
+  }
+
+  /** Adds a partial of other readings. */
+  add(partial: Partial): void {
+    this.#sums.add(0, partial);
+  }
+
+  /** The partial of all that were added; undefined of none. */
+  toPartial(): Partial | undefined {
+    return this.#sums.toPartial(0);
+  }
+
+  /** Begins anew. */
+  clear(): void {
+    this.#sums.clear(0);
+  }
 }

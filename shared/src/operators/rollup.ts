@@ -78,31 +78,3 @@ export function mergeHour(store: CellStore, calendar: Calendar, series: number, 
   const windows = store.range(series, "window", hourMs, hourEnd(calendar, hourMs));
   return mergeAll(windows.map(({ partial }) => partial));
 }
-
-/** Cells in memory, for replays and tests. */
-export class MemoryCellStore implements CellStore {
-  readonly #levels: Record<CellLevel, Map<number, Map<number, Partial>>> = { window: new Map(), hour: new Map() };
-
-  get(series: number, level: CellLevel, startMs: number): Partial | undefined {
-    return this.#levels[level].get(series)?.get(startMs);
-  }
-
-  put(series: number, level: CellLevel, startMs: number, partial: Partial): void {
-    let cells = this.#levels[level].get(series);
-    if (!cells) this.#levels[level].set(series, (cells = new Map()));
-    cells.set(startMs, partial);
-  }
-
-  add(series: number, level: CellLevel, startMs: number, partial: Partial): boolean {
-    if (this.get(series, level, startMs)) return false;
-    this.put(series, level, startMs, partial);
-    return true;
-  }
-
-  range(series: number, level: CellLevel, fromMs: number, toMs: number): readonly Cell[] {
-    return [...(this.#levels[level].get(series) ?? [])]
-      .filter(([startMs]) => startMs >= fromMs && startMs < toMs)
-      .map(([startMs, partial]) => ({ startMs, partial }))
-      .toSorted((a, b) => a.startMs - b.startMs);
-  }
-}

@@ -1,9 +1,10 @@
 import type { Alert } from "../model/alert.ts";
 import type { Block, SeriesKey } from "../model/reading.ts";
 import type { Band, ThresholdVersion } from "../model/thresholds.ts";
-import { alignedRows, grownRows, PAGE_SERIES, PAGE_SHIFT } from "./columns.ts";
+import { alignedRows, grownRows, PAGE_SERIES } from "./columns.ts";
 import type { Episode } from "./episodes.ts";
 import { alertOf, extendEpisode, holdsLateBreach, startEpisode } from "./episodes.ts";
+import { lastWithin, OpenEpisodes } from "./open-episodes.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
 import type { WindowPartial } from "./windows.ts";
 import { JUDGED_CRITICAL, JUDGED_HIGH, JUDGED_IN_BAND, JUDGED_LOW, WindowAccumulator } from "./windows.ts";
@@ -67,18 +68,17 @@ const VERSION = 12;
  * So many readings' state is read once in advance where their series reach far apart: the memory system then fetches
  * all of it at once, instead of one series after another. It halves the time a reading takes at 100,000 series.
  */
-const FETCH_READINGS = 32;
-const FETCH_REACH_MIN: number = 4 * FETCH_READINGS;
+const AHEAD_READINGS = 32;
+const AHEAD_REACH_MIN: number = 4 * AHEAD_READINGS;
 /** What was read: written down, so that the compiler does not leave the reading out. */
-const FETCHED = new Float64Array(1);
+const READ_AHEAD = new Float64Array(1);
 
 /** The fold of one agent's readings. Series are dense indexes; state grows with the highest. */
 export class SeriesFold {
   readonly #keyOf: (series: number) => SeriesKey;
   readonly #thresholds: ThresholdHistory;
   readonly #windows: WindowAccumulator;
-  /** Open episodes by page, then by series × 2 + (1 for high). */
-  readonly #open: Array<Map<number, Episode>> = [];
+  readonly #open = new OpenEpisodes();
   /** The highest series so far, plus 1. */
   #seriesEnd = 0;
   #rows = 0;
@@ -109,13 +109,13 @@ export class SeriesFold {
     const { series: seriesOf, value } = block;
     const words = this.#wordsOf(value);
     let end = from;
-    let fetched = from;
+    let ahead = from;
     for (let start = from; start < to; start = end) {
       const series = seriesOf[start]!;
-      if (start >= fetched) {
-        fetched = Math.min(to, start + FETCH_READINGS);
-        const reach = Math.abs(seriesOf[fetched - 1]! - series);
-        if (reach > FETCH_REACH_MIN) this.#fetch(seriesOf, start, fetched);
+      if (start >= ahead) {
+        ahead = Math.min(to, start + AHEAD_READINGS);
+        const reach = Math.abs(seriesOf[ahead - 1]! - series);
+        if (reach > AHEAD_REACH_MIN) this.#readAhead(seriesOf, start, ahead);
       }
       end = start + 1;
       while (end < to && seriesOf[end] === series) end++;
@@ -169,8 +169,15 @@ export class SeriesFold {
 
   /** As flush(), of the series of one page: of PAGE_SERIES series from page × PAGE_SERIES on. */
   flushPage(page: number, out: Emissions): WindowPartial[] {
+    const partials: WindowPartial[] = [];
+    this.flushPageTo(page, out, (partial) => partials.push(partial));
+    return partials;
+  }
+
+  /** As flushPage(), one partial after another: for those who do not keep them. sink must not call this fold. */
+  flushPageTo(page: number, out: Emissions, sink: (partial: WindowPartial) => void): void {
     this.#emitNews(page, out);
-    return this.#windows.drainPage(page);
+    this.#windows.drainPage(page, sink);
   }
 
   /** The position of a series: its newest event time, -Infinity before its first reading. */
@@ -191,17 +198,17 @@ export class SeriesFold {
   }
 
   /** Open episodes, for a checkpoint and for re-folds. */
-  *openEpisodes(): Generator<Episode> {
-    for (const page of this.#open) yield* page.values();
+  openEpisodes(): Iterable<Episode> {
+    return this.#open.all();
   }
 
   /** Open episodes of the series of one page. */
   openEpisodesOf(page: number): Iterable<Episode> {
-    return this.#open[page]?.values() ?? [];
+    return this.#open.ofPage(page);
   }
 
   openEpisode(series: number, kind: Episode["kind"]): Episode | undefined {
-    return this.#open[series >>> PAGE_SHIFT]?.get(slotOf(series, kind));
+    return this.#open.get(series, kind);
   }
 
   /** Sets a position, from a checkpoint. */
@@ -212,15 +219,14 @@ export class SeriesFold {
 
   /** Puts `episode` in the place of whatever is open for its series and kind, from a checkpoint or a re-fold. */
   restoreEpisode(episode: Episode): void {
-    const { series, kind } = episode;
-    if (series >= this.#seriesEnd) this.#reach(series);
-    this.#open[series >>> PAGE_SHIFT]!.set(slotOf(series, kind), episode);
-    this.#setQuiet(series);
+    if (episode.series >= this.#seriesEnd) this.#reach(episode.series);
+    this.#open.set(episode);
+    this.#setQuiet(episode.series);
   }
 
   /** Forgets the open episode of a series and kind without a word: a re-fold is about to replace it. */
   dropEpisode(series: number, kind: Episode["kind"]): void {
-    if (this.#open[series >>> PAGE_SHIFT]?.delete(slotOf(series, kind))) this.#setQuiet(series);
+    if (this.#open.delete(series, kind)) this.#setQuiet(series);
   }
 
   /** The values' words. */
@@ -232,15 +238,15 @@ export class SeriesFold {
     return this.#words;
   }
 
-  #fetch(seriesOf: Uint32Array, from: number, to: number): void {
+  #readAhead(seriesOf: Uint32Array, from: number, to: number): void {
     const state = this.#state;
     const rows = this.#rows;
-    let read = this.#windows.fetch(seriesOf, from, to);
+    let read = this.#windows.readAhead(seriesOf, from, to);
     for (let i = from; i < to; i++) {
       const series = seriesOf[i]!;
       if (series < rows) read += state[series << ROW_SHIFT]!;
     }
-    FETCHED[0] = read;
+    READ_AHEAD[0] = read;
   }
 
   /** Folds readings [start, end) of a block in, all of one series: in one go as many as nothing happens at. */
@@ -296,14 +302,14 @@ export class SeriesFold {
 
     const position = state[at + POSITION]!;
     if (tsMs > position) state[at + POSITION] = tsMs;
-    if (judged === JUDGED_IN_BAND && state[at + QUIET_UNTIL] === Infinity) return;
-    this.#followEpisodes(series, tsMs, value, judged, tsMs >= position, out);
+    const inOrder = tsMs >= position;
+    if (inOrder && tsMs > state[at + QUIET_UNTIL]!) this.#closeEnded(series, tsMs, out);
+    if (judged !== JUDGED_IN_BAND) this.#followBreach(series, tsMs, value, judged, inOrder, out);
   }
 
-  #followEpisodes(series: number, tsMs: number, value: number, judged: number, inOrder: boolean, out: Emissions): void {
-    if (inOrder && this.#state[(series << ROW_SHIFT) + QUIET_UNTIL] !== Infinity) this.#closeEnded(series, tsMs, out);
+  #followBreach(series: number, tsMs: number, value: number, judged: number, inOrder: boolean, out: Emissions): void {
     const band = this.#band[series];
-    if (judged === JUDGED_IN_BAND || !band) return;
+    if (!band) return;
     const kind = judged & JUDGED_HIGH ? "high" : "low";
     const critical = (judged & JUDGED_CRITICAL) !== 0;
     const breach = {
@@ -318,7 +324,7 @@ export class SeriesFold {
     const open = this.openEpisode(series, kind);
     if (open && (inOrder || holdsLateBreach(open, breach))) {
       if (extendEpisode(open, breach)) this.#emit(open, "firing", out);
-      this.#setQuiet(series);
+      this.#shortenQuiet(open);
     } else if (inOrder) {
       const episode = startEpisode(breach);
       this.restoreEpisode(episode);
@@ -331,10 +337,11 @@ export class SeriesFold {
     for (const kind of ["low", "high"] as const) {
       const episode = this.openEpisode(series, kind);
       if (!episode || tsMs - episode.lastTsMs <= episode.gapMs) continue;
-      this.dropEpisode(series, kind);
+      this.#open.delete(series, kind);
       if (episode.fired) this.#emit(episode, "resolved", out);
       out.closed.push(episode);
     }
+    this.#setQuiet(series);
   }
 
   #emit(episode: Episode, state: Alert["state"], out: Emissions): void {
@@ -349,9 +356,13 @@ export class SeriesFold {
   }
 
   #setQuiet(series: number): void {
-    const low = this.openEpisode(series, "low");
-    const high = this.openEpisode(series, "high");
-    this.#state[(series << ROW_SHIFT) + QUIET_UNTIL] = Math.min(lastWithin(low), lastWithin(high));
+    this.#state[(series << ROW_SHIFT) + QUIET_UNTIL] = this.#open.quietUntilMs(series);
+  }
+
+  /** An episode went on. That it ends later is seen when the time comes; that it ends sooner must be known at once. */
+  #shortenQuiet(episode: Episode): void {
+    const at = (episode.series << ROW_SHIFT) + QUIET_UNTIL;
+    this.#state[at] = Math.min(this.#state[at]!, lastWithin(episode));
   }
 
   #lookUpBand(series: number, tsMs: number): void {
@@ -368,7 +379,6 @@ export class SeriesFold {
 
   #reach(series: number): void {
     this.#seriesEnd = series + 1;
-    while (this.#open.length < this.pages) this.#open.push(new Map());
     if (series >= this.#rows) this.#grow(series);
   }
 
@@ -386,13 +396,4 @@ export class SeriesFold {
     while (this.#band.length < rows) this.#band.push(undefined);
     this.#rows = rows;
   }
-}
-
-/** The last whole millisecond at which a breach would belong to the episode; Infinity for none. */
-function lastWithin(episode: Episode | undefined): number {
-  return episode ? episode.lastTsMs + Math.floor(episode.gapMs) : Infinity;
-}
-
-function slotOf(series: number, kind: Episode["kind"]): number {
-  return series * 2 + (kind === "high" ? 1 : 0);
 }

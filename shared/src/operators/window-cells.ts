@@ -6,7 +6,8 @@ import { NO_CHUNK } from "./key-chunks.ts";
 import type { KeyChunks } from "./key-chunks.ts";
 import type { Partial } from "./partial.ts";
 import { isBefore } from "./partial.ts";
-import { keyOfUpperWord, sketchKey, sketchOfKeys, UPPER_WORD } from "./sketch.ts";
+import { keyOfUpperWord, sketchKey, UPPER_WORD } from "./sketch.ts";
+import { sketchOfKeys } from "./sketch-of-keys.ts";
 
 /** How a reading was judged. */
 export const JUDGED_IN_BAND = 0;
@@ -230,7 +231,7 @@ export class WindowCells {
   }
 
   /** Reads of the cells of rows[from, to) what addRun needs; returns something made of it. */
-  fetch(rows: Uint32Array, from: number, to: number): number {
+  readAhead(rows: Uint32Array, from: number, to: number): number {
     const doubles = this.#doubles;
     const integers = this.#integers;
     let read = 0;

@@ -17,8 +17,8 @@ export interface WindowPartial {
 export const WINDOW_READINGS_MAX: number = 2 ** 23;
 
 /**
- * Bytes that waiting readings may take before they must be drained: 4.3 a reading, and some 170 a window, of which
- * late or sparse readings make many.
+ * Bytes that waiting readings may take before they must be drained: 4.3 a reading, and 192 a window beside the newest
+ * of its series, of which late or sparse readings make many.
  */
 export const WINDOW_BYTES_MAX: number = 2 ** 26;
 
@@ -67,9 +67,14 @@ export class WindowAccumulator {
     return this.#pageReadings[page] ?? 0;
   }
 
-  /** Bytes that the waiting readings take, beside 128 for each series. */
+  /** Bytes that the waiting readings take, beside 192 for each series. */
   get bytes(): number {
     return this.#olderUsed * CELL_BYTES + this.#chunks.used * CHUNK_BYTES;
+  }
+
+  /** Bytes of memory held for waiting readings and for series, in use or not. */
+  get reservedBytes(): number {
+    return (this.#newest.rows + this.#older.rows) * CELL_BYTES + this.#chunks.bytes;
   }
 
   /** Adds one reading. judged: JUDGED_…; version: the threshold version that judged it, 0 for none. */
@@ -109,54 +114,49 @@ export class WindowAccumulator {
   }
 
   /** Reads what adding readings [from, to) of these series will need, all at once; returns something made of it. */
-  fetch(seriesOf: Uint32Array, from: number, to: number): number {
-    return this.#newest.fetch(seriesOf, from, to);
+  readAhead(seriesOf: Uint32Array, from: number, to: number): number {
+    return this.#newest.readAhead(seriesOf, from, to);
   }
 
   /** The partials of everything that waits, by series and window; then nothing does. */
   drain(): WindowPartial[] {
     const partials: WindowPartial[] = [];
     for (let page = 0; page < this.#pageReadings.length; page++) {
-      for (const partial of this.drainPage(page)) partials.push(partial);
+      this.drainPage(page, (partial) => partials.push(partial));
     }
     return partials;
   }
 
-  /** As drain(), of the series of one page. */
-  drainPage(page: number): WindowPartial[] {
-    const partials: WindowPartial[] = [];
-    if (this.pageReadings(page) === 0) return partials;
+  /** As drain(), of the series of one page; each partial goes to `sink`. */
+  drainPage(page: number, sink: (partial: WindowPartial) => void): void {
+    if (this.pageReadings(page) === 0) return;
     const newest = this.#newest;
     const end = Math.min((page + 1) * PAGE_SERIES, newest.rows);
     for (let series = page * PAGE_SERIES; series < end; series++) {
       if (newest.isFree(series)) continue;
-      if (newest.next(series) > 0) this.#drainOlder(series, partials);
-      partials.push(this.#take(newest, series, series));
+      if (newest.next(series) > 0) this.#drainOlder(series, sink);
+      sink({ series, windowStartMs: newest.startMs(series), partial: newest.take(series) });
     }
     this.#readings -= this.#pageReadings[page]!;
     this.#pageReadings[page] = 0;
-    return partials;
   }
 
-  #drainOlder(series: number, partials: WindowPartial[]): void {
-    const windows: WindowPartial[] = [];
+  #drainOlder(series: number, sink: (partial: WindowPartial) => void): void {
+    const older = this.#older;
+    const rows: number[] = [];
+    for (let link = this.#newest.next(series); link > 0; link = older.next(link - 1)) rows.push(link - 1);
+    // The list begins with the newest; only what was looked for beyond WALK_MAX is out of order.
+    rows.reverse();
+    if (rows.length > WALK_MAX) rows.sort((a, b) => older.startMs(a) - older.startMs(b));
     const isIndexed = this.#indexed.delete(series);
-    let link = this.#newest.next(series);
-    while (link > 0) {
-      const row = link - 1;
-      link = this.#older.next(row);
-      windows.push(this.#take(this.#older, row, series));
-      this.#older.setNext(row, this.#olderFree);
+    for (const row of rows) {
+      const windowStartMs = older.startMs(row);
+      if (isIndexed) this.#index.delete(this.#placeOf(series, windowStartMs));
+      sink({ series, windowStartMs, partial: older.take(row) });
+      older.setNext(row, this.#olderFree);
       this.#olderFree = row + 1;
       this.#olderUsed--;
     }
-    if (isIndexed) for (const { windowStartMs } of windows) this.#index.delete(this.#placeOf(series, windowStartMs));
-    windows.sort((a, b) => a.windowStartMs - b.windowStartMs);
-    for (const window of windows) partials.push(window);
-  }
-
-  #take(cells: WindowCells, row: number, series: number): WindowPartial {
-    return { series, windowStartMs: cells.startMs(row), partial: cells.take(row) };
   }
 
   /** Begins the newest window of a series; what was the newest goes to the front of the older ones. */

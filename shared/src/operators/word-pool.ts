@@ -2,6 +2,8 @@
 const SEGMENT_SHIFT = 16;
 const SEGMENT_WORDS = 2 ** SEGMENT_SHIFT;
 
+const NO_WORDS = new Int32Array(0);
+
 /** Sizes are multiples of this many words. */
 const STEP_WORDS = 64;
 
@@ -38,12 +40,8 @@ export class WordPool {
     (this.#free[size / STEP_WORDS] ??= []).push(place);
   }
 
-  /** The words that hold a place; it begins at offsetOf(place). */
-  wordsOf(place: number): Int32Array {
-    return this.#segments[place >>> SEGMENT_SHIFT]!;
-  }
-
-  offsetOf(place: number): number {
-    return place & (SEGMENT_WORDS - 1);
+  /** The array that holds a place, and where in it. Of place 0 also when nothing was allocated yet. */
+  at(place: number): { readonly words: Int32Array; readonly start: number } {
+    return { words: this.#segments[place >>> SEGMENT_SHIFT] ?? NO_WORDS, start: place & (SEGMENT_WORDS - 1) };
   }
 }

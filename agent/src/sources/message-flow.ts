@@ -21,12 +21,12 @@ export interface AckHolder {
 }
 
 /** What a source's connections share of the way in: the port, the topics, and how far messages are durable. */
-export class Intake {
+export class MessageFlow {
   readonly port: IngestPort;
   readonly topics: TopicTable = new TopicTable();
   readonly #full: () => void;
   /** FLOWING, HOLDING or SHEDDING. */
-  flow: number = FLOWING;
+  state: number = FLOWING;
   /** Messages that came, those refused or dropped included. */
   messages = 0;
   /** Messages accepted or refused so far; of them on their way to disk; of them durable. */
@@ -40,7 +40,7 @@ export class Intake {
   #sealed: AckHolder[] = [];
   #stopped = false;
 
-  /** full: called when there is no more room, with `flow` set; before accept() returns. */
+  /** full: called when there is no more room, with `state` set; before accept() returns. */
   constructor(ingest: Ingest, sourceName: string, full: () => void = () => {}) {
     this.port = ingest.open(sourceName);
     this.#full = full;
@@ -53,8 +53,8 @@ export class Intake {
   accept(topic: Topic, bytes: Buffer, start: number, end: number): void {
     this.messages++;
     this.acceptedCount++;
-    if (this.port.accept(topic, bytes, start, end) || this.flow !== FLOWING) return;
-    this.flow = HOLDING;
+    if (this.port.accept(topic, bytes, start, end) || this.state !== FLOWING) return;
+    this.state = HOLDING;
     this.#full();
   }
 
@@ -102,21 +102,21 @@ export class Intake {
 
   /** There is room again; false where nothing had been held. */
   readOn(): boolean {
-    if (this.#stopped || this.flow === FLOWING) return false;
-    this.flow = FLOWING;
+    if (this.#stopped || this.state === FLOWING) return false;
+    this.state = FLOWING;
     return true;
   }
 
   /** QoS 0 goes to drop() from now on; false where there is no more to do. */
   shed(): boolean {
-    if (this.#stopped || this.flow === SHEDDING) return false;
-    this.flow = SHEDDING;
+    if (this.#stopped || this.state === SHEDDING) return false;
+    this.state = SHEDDING;
     return true;
   }
 
   /** Takes no more messages. */
   stop(): void {
     this.#stopped = true;
-    this.flow = HOLDING;
+    this.state = HOLDING;
   }
 }
