@@ -211,26 +211,32 @@ test("metrics escape what agents may hold, and say each family once", () => {
   );
 });
 
-test("retention counts from each series' newest reading and leaves the hours", () => {
+async function runRetention(): Promise<void> {
+  const job = createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, assert.unreachable);
+  await job.settled;
+  job.close();
+}
+
+test("retention counts from each series' newest reading and leaves the hours", async () => {
   const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
   stores.readings(origin, [
     [0, DAY_MS, 1],
     [0, DAY_MS + 50 * HOUR_MS, 2],
     [1, DAY_MS, 3],
   ]);
-  createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, assert.unreachable).close();
+  await runRetention();
   const cells = stores.db.all("SELECT series, level, start_ms AS startMs FROM cells ORDER BY series, level, start_ms");
   const at = (series: number, level: number, startMs: number): unknown => ({ series, level, startMs });
   const [hour0, later] = [DAY_MS, DAY_MS + 50 * HOUR_MS];
   assert.equal(cells, [at(1, 0, later), at(1, 1, hour0), at(1, 1, later), at(2, 0, hour0), at(2, 1, hour0)]);
 });
 
-test("late data and re-folds of hours whose windows are gone: counted once, live as batch", () => {
+test("late data and re-folds of hours whose windows are gone: counted once, live as batch", async () => {
   const origin = stores.hello("a", ["pump/temp"]);
   const late: TestReading = [0, DAY_MS + 60_000, 2];
   const old: TestReading = [0, DAY_MS, 1];
   stores.readings(origin, [old, [0, DAY_MS + 50 * HOUR_MS, 5]]);
-  createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, assert.unreachable).close();
+  await runRetention();
   stores.readings(origin, [old], true);
   stores.readings(origin, [late]);
   const day = "2026-03-14";

@@ -77,6 +77,13 @@ test("is the same of more keys than are sorted by digits", () => {
   }
 });
 
+test("is the same of keys that span any number of binades", () => {
+  for (let binades = 1; binades <= 1800; binades = Math.ceil(binades * 1.3)) {
+    const values = Array.from({ length: 300 }, (_, i) => 2 ** ((((i * 77) % 300) / 300 - 0.5) * binades));
+    assert.equal(sketchOf(values), byDefinition(values), `${binades} binades`);
+  }
+});
+
 test("merged from parts, in any split and tree, is the sketch of the whole", () => {
   fc.assert(
     fc.property(

@@ -12,7 +12,7 @@ export const GATHER_READS_PER_S = 5_000;
 /** Average bytes of a read below which sleeping begins. */
 export const GATHER_READ_BYTES: number = 16 * 1024;
 /** How long the thread sleeps after a round of reads, ms. */
-export const GATHER_SLEEP_MS = 4;
+export const GATHER_SLEEP_MS = 2;
 /** How long reads are counted before it is decided anew, ms. */
 const WINDOW_MS = 50;
 /** Where sleeping has brought nothing it is tried again after this, ms. */

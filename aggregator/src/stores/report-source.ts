@@ -11,7 +11,7 @@ import { SqlCellStore } from "./cells.ts";
 import type { SqlDatabase } from "./database.ts";
 
 /**
- * What reports are made from, out of SQLite. live: from the hour cells that every frame keeps up to date, with the
+ * What reports are made from, out of SQLite. live: from the hours, which are merged once they are over, with the
  * health of past days where it is kept. batch: everything merged anew from the windows that agents sent.
  */
 export class SqlReportSource implements ReportSource {

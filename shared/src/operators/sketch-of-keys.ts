@@ -119,8 +119,8 @@ function sortByInsertion(keys: Int32Array, count: number): void {
 
 /** Digit by digit from the lowest (Knuth, TAOCP 5.2.5), as many as the span has: linear, and without comparisons. */
 function sortByDigits(keys: Int32Array, count: number, lowest: number, span: number): void {
-  let from = keys;
-  let to = moved;
+  let from: Int32Array = keys;
+  let to: Int32Array = moved;
   for (let shift = 0; shift === 0 || 2 ** shift < span; shift += DIGIT_BITS) {
     digitEnds.fill(0);
     for (let i = 0; i < count; i++) digitEnds[((from[i]! - lowest) >>> shift) & (DIGITS - 1)]!++;
