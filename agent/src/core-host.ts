@@ -19,11 +19,11 @@ const CHECKPOINT_TURN_MS_MAX = 50;
 /** What the core tells those who feed it. */
 export interface CoreEvents {
   /** The batch handed over last is durable. columns: lent with it. */
-  committed(columns: ReadingColumns): void;
+  readonly committed: (columns: ReadingColumns) => void;
   /** Alerts that are now durable. */
-  alerts(alerts: readonly Alert[]): void;
+  readonly alerts: (alerts: readonly Alert[]) => void;
   /** A line for a person. */
-  log(line: string): void;
+  readonly log: (line: string) => void;
 }
 
 /** The core with all that it needs, on this thread or another. */

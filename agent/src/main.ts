@@ -106,12 +106,7 @@ function replay(settings: AgentSettings, options: Readonly<Record<string, string
   const calendar = createCalendar(String(timezone));
   // Checked before the log is read, which may take a while.
   calendar.dayRange(options.day);
-  const replayed = replayLog(
-    store,
-    calendar,
-    String(store.meta("agent") ?? agentName(settings)),
-    settings["window.length"],
-  );
+  const replayed = replayLog(store, calendar, String(store.meta("agent") ?? agentName(settings)));
   const report = dailyReport(replayed, options.day, Number(store.meta(`report ${options.day}`) ?? 1));
   if (!report)
     throw new CodedError("NO_READINGS", `The log holds no readings of ${options.day} (${calendar.timezone}).`);

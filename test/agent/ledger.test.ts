@@ -4,7 +4,7 @@ import { createColumns, growColumns, retainRows } from "@weir/agent/pipeline/bat
 import { CommitTimer } from "@weir/agent/pipeline/commit-timer";
 import { SeriesIndex, SeriesNames } from "@weir/agent/pipeline/dictionary";
 import { Ledger } from "@weir/agent/pipeline/ledger";
-import { DirtyPages, pagePositions, restorePositions } from "@weir/agent/pipeline/pages";
+import { DirtyPages, positionBytes, restorePositions } from "@weir/agent/pipeline/pages";
 import { SeriesOrder } from "@weir/agent/pipeline/series-order";
 import { suite } from "../support/suite.ts";
 
@@ -80,7 +80,10 @@ test("pages of positions give the positions back", () => {
   for (const series of [0, 1023, 1024, 2499]) positions[series] = 1000 + series;
   const restored = new Float64Array(2500).fill(-Infinity);
   for (const page of [0, 1, 2]) {
-    restorePositions({ page, positions: pagePositions(positions, page) }, (series, tsMs) => (restored[series] = tsMs));
+    restorePositions(
+      { page, positions: positionBytes(positions.subarray(page * 1024, (page + 1) * 1024)) },
+      (series, tsMs) => (restored[series] = tsMs),
+    );
   }
   assert.equal(restored, positions);
 });

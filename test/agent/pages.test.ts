@@ -134,5 +134,8 @@ test("a turn flushes one page, in its turn, and passes over those in which nothi
     line.nowMs += 100;
     line.pipeline.core.checkpointTurn();
   }
-  assert.equal(flushed.toSorted(), [[0], [2]]);
+  assert.equal(
+    flushed.toSorted((a, b) => a[0]! - b[0]!),
+    [[0], [2]],
+  );
 });

@@ -5,7 +5,7 @@ import type { Outbox, Uplink, UplinkHooks, UplinkOptions } from "@weir/agent/upl
 import { createUplink } from "@weir/agent/uplink";
 import { CodedError } from "@weir/shared/errors";
 import type { AgentMessage, AggregatorMessage, Lane } from "@weir/shared/wire/messages";
-import { decodeAgentMessage, encodeMessage } from "@weir/shared/wire/messages";
+import { decodeAgentMessage, encodeMessage, WIRE_VERSION } from "@weir/shared/wire/messages";
 import type { WebSocket } from "ws";
 import { WebSocketServer } from "ws";
 import { eventually } from "../support/eventually.ts";
@@ -40,7 +40,7 @@ class FakeAggregator {
   /** Answer to a hello; undefined: none. */
   greeting: AggregatorMessage | undefined = {
     type: "welcome",
-    wire: 1,
+    wire: WIRE_VERSION,
     timezone: "Europe/Berlin",
     applied: { alerts: 0, data: 0 },
     seriesKnown: 0,
@@ -129,7 +129,14 @@ function open(options: Partial<UplinkOptions> = {}, hooks: Partial<UplinkHooks> 
 test("says hello with what it is and what it has", async () => {
   open();
   await eventually(() => assert.ok(aggregator.heard.length > 0));
-  const hello = { type: "hello", wire: 1, agent: "a", incarnation: "i", software: "test", thresholdVersions: [3] };
+  const hello = {
+    type: "hello",
+    wire: WIRE_VERSION,
+    agent: "a",
+    incarnation: "i",
+    software: "test",
+    thresholdVersions: [3],
+  };
   assert.equal(aggregator.heard[0], hello);
 });
 
@@ -265,7 +272,13 @@ test("comes back quickly once frames have been acknowledged again", async () => 
   open({ retryMsFirst: 20 });
   await eventually(() => assert.ok(aggregator.hellos() >= 6));
   aggregator.server.off("connection", cut);
-  aggregator.greeting = { type: "welcome", wire: 1, timezone: "UTC", applied: { alerts: 0, data: 0 }, seriesKnown: 0 };
+  aggregator.greeting = {
+    type: "welcome",
+    wire: WIRE_VERSION,
+    timezone: "UTC",
+    applied: { alerts: 0, data: 0 },
+    seriesKnown: 0,
+  };
   outbox.add("data");
   await eventually(() => assert.is(aggregator.frames().length, 1));
   aggregator.say({ type: "ack", lane: "data", seq: 1 });

@@ -5,7 +5,7 @@ import { CodedError, errorMessage } from "@weir/shared/errors";
 import type { Emissions, RefoldRequest } from "@weir/shared/operators/series-fold";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
-import { WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
+import { WINDOW_BYTES_MAX, WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
 import { encodeBlock } from "../store/block-codec.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "../store/schema.ts";
 import type { CommitBatch, EntryRow, OutboxRow, Store } from "../store/store.ts";
@@ -17,7 +17,7 @@ import { SeriesNames } from "./dictionary.ts";
 import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
 import type { PageRow } from "./pages.ts";
-import { DirtyPages, pageOf, pagePositions } from "./pages.ts";
+import { DirtyPages, pageOf, positionBytes } from "./pages.ts";
 import { PatientWriter } from "./patient-writer.ts";
 import { recoverFold } from "./recover.ts";
 import type { RefoldResult } from "./refold.ts";
@@ -238,7 +238,8 @@ export class Core {
 
   /** Pages whose windows hold too many readings are flushed now, and all where all of them do together. */
   #flushFullPages(): void {
-    const isFull = this.#fold.windowReadings >= WINDOW_READINGS_MAX / 2;
+    const { windowReadings, windowBytes } = this.#fold;
+    const isFull = windowReadings >= WINDOW_READINGS_MAX / 2 || windowBytes >= WINDOW_BYTES_MAX / 2;
     for (let page = 0; page < this.#fold.pages; page++) {
       const readings = this.#fold.pageWindowReadings(page);
       if (readings < PAGE_READINGS_MAX && !(isFull && readings > 0)) continue;
@@ -331,7 +332,7 @@ export class Core {
     for (const page of pages) {
       this.#dirty.clean(page);
       const episodes = [...this.#fold.openEpisodesOf(page)];
-      rows.push({ page, seq, positions: pagePositions(this.#fold.positions(), page), episodes });
+      rows.push({ page, seq, positions: positionBytes(this.#fold.pagePositions(page)), episodes });
     }
     this.#recoverSeq = this.#dirty.recoverSeq(seq);
     return { pages: rows, recoverSeq: this.#recoverSeq };

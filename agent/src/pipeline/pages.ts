@@ -62,9 +62,9 @@ export class DirtyPages {
   }
 }
 
-/** The positions of one page, as they are written. */
-export function pagePositions(positions: Float64Array, page: number): Uint8Array {
-  return new Uint8Array(positions.slice(page * PAGE_SERIES, (page + 1) * PAGE_SERIES).buffer);
+/** The positions of one page, as they are written. positions: of that page alone, not kept. */
+export function positionBytes(positions: Float64Array): Uint8Array {
+  return new Uint8Array(positions.slice().buffer);
 }
 
 /** Calls restore for every position of a page that is set. */

@@ -4,7 +4,6 @@ import { HOUR_MS } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
 import { PartialSum } from "@weir/shared/operators/partial";
 import type { Cell, CellLevel, CellStore } from "@weir/shared/operators/rollup";
-import { WordPool } from "@weir/shared/operators/word-pool";
 import { decodePartial, encodePartial } from "@weir/shared/wire/partial-codec";
 import type { SqlDatabase } from "./database.ts";
 
@@ -31,7 +30,7 @@ interface UnmergedHour {
  */
 export class SqlCellStore implements CellStore {
   readonly #db: SqlDatabase;
-  readonly #sum = new PartialSum(new WordPool());
+  readonly #sum = new PartialSum();
   /** Series and start of hours that cannot be merged: the file is damaged. Who asks for one of them is told. */
   readonly #unreadable = new Set<string>();
 

@@ -4,7 +4,6 @@ import { addExact, canonicalSum, mergeSums, roundSum } from "./exact-sum.ts";
 import type { Sketch } from "./sketch.ts";
 import { mergeSketches, sketchQuantile } from "./sketch.ts";
 import { SketchSums } from "./sketch-sums.ts";
-import type { WordPool } from "./word-pool.ts";
 
 /**
  * The mergeable summary of one series over a stretch of event time: a window, an hour, a day.
@@ -222,11 +221,6 @@ export class PartialSums {
 /** One sum of partials: PartialSums of a single row. */
 export class PartialSum {
   readonly #sums = new PartialSums();
-
-  /** pool: no longer used; each sum has its own. */
-  constructor(pool?: WordPool) {
-    void pool;
-  }
 
   /** Adds a partial of other readings. */
   add(partial: Partial): void {
