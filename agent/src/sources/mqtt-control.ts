@@ -6,6 +6,9 @@ import type { Packet } from "mqtt-packet";
  * thousand; these come once a connection.
  */
 
+// Or it would keep 65,536 buffers of two bytes each, 10 MiB, for acknowledgements that are not its to write.
+mqttPacket.writeToStream.cacheNumbers = false;
+
 /** Reason codes of MQTT 5 that the agent gives (2.4), and the two return codes of 3.1.1 that have other numbers. */
 export const REASON = {
   malformed: 0x81,

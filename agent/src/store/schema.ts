@@ -73,7 +73,8 @@ export function openDataFile(path: string, options: { readonly readonly: boolean
     db.pragma("synchronous = FULL");
     // A checkpoint of the write-ahead log every 4 MiB: it stays small on a gateway's flash.
     db.pragma("wal_autocheckpoint = 1000");
-    db.pragma("cache_size = -16384");
+    // 8 MiB: the log is written and rarely read.
+    db.pragma("cache_size = -8192");
     if (db.pragma("user_version", { simple: true }) === 0) {
       db.transaction(() => {
         db.exec(TABLES);
