@@ -38,7 +38,7 @@ test("each bad message is counted by reason and kept; the good ones around it al
   const aggregator = await startAggregator();
   // A time in milliseconds by configuration: with auto, a day after 1970 would be read as seconds or milliseconds by size.
   const toml = '[[topic]]\ntemplate = "sensors/{site}/{device}/{metric}"\ntime_unit = "ms"\n';
-  const agent = await startAgent({ "uplink.url": aggregator.uplinkUrl }, toml);
+  const agent = await startAgent({ "uplink.url": aggregator.uplinkUrl, "ingest.threads": "1" }, toml);
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${agent.mqttPort}`);
   let good = 0;
   const sendGood = async (): Promise<void> => {

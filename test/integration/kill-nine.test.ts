@@ -76,7 +76,7 @@ function rulesFile(): string {
 
 test("own endpoint: every message twice at QoS 1, the agent killed half-way; live, batch and replay are the same bytes", async () => {
   const aggregator = await startAggregator({ "thresholds.initial_file": rulesFile() });
-  let agent = await startAgent({ "uplink.url": aggregator.uplinkUrl });
+  let agent = await startAgent({ "uplink.url": aggregator.uplinkUrl, "ingest.threads": "2" });
   const fixed = { "uplink.url": aggregator.uplinkUrl, "listen.port": String(agent.mqttPort) };
   let killed: Promise<void> | undefined;
   const published = publishAll(`mqtt://127.0.0.1:${agent.mqttPort}`, 2, () => {
@@ -106,7 +106,8 @@ if (requireServer("mosquitto")) {
     let aggregator = await startAggregator({ "thresholds.initial_file": rulesFile() });
     const port = new URL(aggregator.url).port;
     const toml = `[[broker]]\nurl = "${mosquitto.url}"\n`;
-    let agent = await startAgent({ "listen.enabled": "false", "uplink.url": aggregator.uplinkUrl }, toml);
+    const settings = { "listen.enabled": "false", "uplink.url": aggregator.uplinkUrl, "ingest.threads": "1" };
+    let agent = await startAgent(settings, toml);
     await eventually(async () => assert.is((await aggregator.agents())[0]?.connected, true));
     // The session must be there before the first message, or the broker has nobody to keep it for.
     await eventually(() => assert.match(mosquitto.log(), /weir-gateway-1-1/));
