@@ -99,6 +99,6 @@ function checkVersion(db: Database.Database, path: string): Database.Database {
   db.close();
   throw new CodedError(
     "DATA_FILE_VERSION",
-    `${path} has tables of version ${String(version)}; this program reads version ${SCHEMA_VERSION}.`,
+    `${path} has tables of version ${String(version)}; this program reads version ${SCHEMA_VERSION}. Move it away to begin anew.`,
   );
 }

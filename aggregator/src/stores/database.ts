@@ -110,7 +110,7 @@ export class SqlDatabase {
       const found = String(version);
       throw new CodedError(
         "DATA_FILE_VERSION",
-        `${path} has tables of version ${found}; this program reads ${SCHEMA_VERSION}.`,
+        `${path} has tables of version ${found}; this program reads ${SCHEMA_VERSION}. Move it away to begin anew.`,
       );
     }
   }
