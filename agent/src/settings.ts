@@ -67,7 +67,7 @@ export const agentSettings = {
     default: 65_536,
     min: 256,
     max: 1_048_576,
-    doc: "Readings of one group commit, at most; two such batches (25 bytes a reading) are all that is held between socket and disk. When both are full, sources stop reading.",
+    doc: "Readings of one group commit, at most; two such batches (22 bytes a reading) are all that is held between socket and disk. When both are full, sources stop reading.",
   },
   "ingest.shed_after": {
     type: "duration",

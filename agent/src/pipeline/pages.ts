@@ -62,9 +62,9 @@ export class DirtyPages {
   }
 }
 
-/** The positions of one page, as they are written. positions: of that page alone, not kept. */
+/** The positions of one page, as they are written: a view of them. */
 export function positionBytes(positions: Float64Array): Uint8Array {
-  return new Uint8Array(positions.slice().buffer);
+  return new Uint8Array(positions.buffer, positions.byteOffset, positions.byteLength);
 }
 
 /** Calls restore for every position of a page that is set. */

@@ -26,6 +26,24 @@ export function addExact(sum: ExactSum, value: number): void {
   if (carry !== 0) sum.push(carry);
 }
 
+/**
+ * Adds a finite value to a sum held as two doubles, pair[at] and pair[at + 1], the greater first: exactly, but for what is
+ * returned, which the two cannot hold and the caller must keep. Nearly always 0. Two-sum (Knuth, TAOCP 4.2.2), twice.
+ */
+export function addToPair(pair: Float64Array, at: number, value: number): number {
+  const high = pair[at]!;
+  const sum = high + value;
+  const part = sum - high;
+  const error = high - (sum - part) + (value - part);
+  pair[at] = sum;
+  if (error === 0) return 0;
+  const low = pair[at + 1]!;
+  const lowSum = low + error;
+  const lowPart = lowSum - low;
+  pair[at + 1] = lowSum;
+  return low - (lowSum - lowPart) + (error - lowPart);
+}
+
 /** The double nearest to the sum, ties to even: the same for every expansion of the same sum (as Python's fsum). */
 export function roundSum(sum: ExactSum): number {
   let n = sum.length;

@@ -1,6 +1,6 @@
 import { grownRows } from "./columns.ts";
 import type { ExactSum } from "./exact-sum.ts";
-import { addExact, canonicalSum, mergeSums, roundSum } from "./exact-sum.ts";
+import { addExact, addToPair, canonicalSum, mergeSums, roundSum } from "./exact-sum.ts";
 import type { Sketch } from "./sketch.ts";
 import { mergeSketches, sketchQuantile } from "./sketch.ts";
 import { SketchSums } from "./sketch-sums.ts";
@@ -96,7 +96,7 @@ const FIRST_TS = 7;
 const FIRST_VALUE = 8;
 const LAST_TS = 9;
 const LAST_VALUE = 10;
-/** The sum is these two and, rarely, more. */
+/** The sum is these two, next to each other for addToPair, and, rarely, more. */
 const SUM_HIGH = 11;
 const SUM_LOW = 12;
 
@@ -187,21 +187,8 @@ export class PartialSums {
     if (this.#sumRest.size > 0) this.#sumRest.delete(row);
   }
 
-  /** Exactly, as a window does it: two-sum (Knuth, TAOCP 4.2.2), twice. */
   #addToSum(row: number, value: number): void {
-    const numbers = this.#numbers;
-    const at = row << ROW_SHIFT;
-    const high = numbers[at + SUM_HIGH]!;
-    const sum = high + value;
-    const part = sum - high;
-    const error = high - (sum - part) + (value - part);
-    numbers[at + SUM_HIGH] = sum;
-    if (error === 0) return;
-    const low = numbers[at + SUM_LOW]!;
-    const lowSum = low + error;
-    const lowPart = lowSum - low;
-    const rest = low - (lowSum - lowPart) + (error - lowPart);
-    numbers[at + SUM_LOW] = lowSum;
+    const rest = addToPair(this.#numbers, (row << ROW_SHIFT) + SUM_HIGH, value);
     if (rest === 0) return;
     const sumRest = this.#sumRest.get(row) ?? [];
     addExact(sumRest, rest);

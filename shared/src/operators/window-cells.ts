@@ -1,7 +1,7 @@
 import type { Block } from "../model/reading.ts";
 import { alignedRows, grownRows } from "./columns.ts";
 import type { ExactSum } from "./exact-sum.ts";
-import { addExact, canonicalSum } from "./exact-sum.ts";
+import { addExact, addToPair, canonicalSum } from "./exact-sum.ts";
 import { NO_CHUNK } from "./key-chunks.ts";
 import type { KeyChunks } from "./key-chunks.ts";
 import type { Partial } from "./partial.ts";
@@ -23,6 +23,7 @@ export const JUDGED_CRITICAL = 4;
  */
 const ROW_DOUBLES = 24;
 const END = 0;
+/** The sum: two doubles next to each other, for addToPair. */
 const SUM_HIGH = 1;
 const SUM_LOW = 2;
 const MIN = 3;
@@ -198,7 +199,7 @@ export class WindowCells {
       if (value < min) min = value;
       if (value > max) max = value;
       stamped += stamps[i]!;
-      // Two-sum (Knuth, TAOCP 4.2.2), as in #addToSum.
+      // As addToPair does it, on the two doubles that the loop has at hand.
       const sum = sumHigh + value;
       const part = sum - sumHigh;
       const error = sumHigh - (sum - part) + (value - part);
@@ -326,20 +327,8 @@ export class WindowCells {
     return this.#versions;
   }
 
-  /** Adds to the pair of doubles, exactly: what a pair cannot hold goes to the rest (two-sum: Knuth, TAOCP 4.2.2). */
   #addToSum(row: number, value: number): void {
-    const at = row * ROW_DOUBLES;
-    const high = this.#doubles[at + SUM_HIGH]!;
-    const sum = high + value;
-    const part = sum - high;
-    const error = high - (sum - part) + (value - part);
-    this.#doubles[at + SUM_HIGH] = sum;
-    if (error === 0) return;
-    const low = this.#doubles[at + SUM_LOW]!;
-    const lowSum = low + error;
-    const lowPart = lowSum - low;
-    const rest = low - (lowSum - lowPart) + (error - lowPart);
-    this.#doubles[at + SUM_LOW] = lowSum;
+    const rest = addToPair(this.#doubles, row * ROW_DOUBLES + SUM_HIGH, value);
     if (rest !== 0) this.#addToRest(row, rest);
   }
 
