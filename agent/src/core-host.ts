@@ -80,7 +80,8 @@ function openUplink(settings: AgentSettings, store: Store, core: Core, log: (lin
           .map(({ site, device, metric }, index) => [fromIndex + index, site, device, metric] as const),
       status: () => {
         const { received: _, ...ledger } = core.ledger;
-        return { series: core.names.length, readings: core.readings, ledger };
+        const { gauges } = core;
+        return { series: core.names.length, readings: core.readings, ledger, gauges, quarantined: [] };
       },
       log,
     },

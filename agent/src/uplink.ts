@@ -1,7 +1,7 @@
 import { WebSocket } from "ws";
 import { errorMessage } from "@weir/shared/errors";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
-import type { AgentMessage, AggregatorMessage, Lane, LedgerTotals } from "@weir/shared/wire/messages";
+import type { AgentMessage, AgentStatus, AggregatorMessage, Lane } from "@weir/shared/wire/messages";
 import {
   decodeAggregatorMessage,
   encodeMessage,
@@ -39,7 +39,7 @@ export interface UplinkHooks {
   /** Index, site, device and metric of the series from an index on. */
   seriesNames(fromIndex: number): ReadonlyArray<readonly [number, string, string, string]>;
   /** For the fleet view, every statusIntervalMs. */
-  status(): { readonly series: number; readonly readings: number; readonly ledger: LedgerTotals };
+  status(): AgentStatus;
   log(message: string): void;
 }
 

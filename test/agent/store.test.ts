@@ -2,7 +2,7 @@ import * as assert from "uvu/assert";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
-import { openDataFile } from "@weir/agent/store/schema";
+import { openDataFile } from "@weir/agent/store/data-file";
 import type { Store } from "@weir/agent/store/store";
 import { Store as AgentStore } from "@weir/agent/store/store";
 import { CodedError } from "@weir/shared/errors";

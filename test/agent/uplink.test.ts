@@ -110,7 +110,13 @@ function open(options: Partial<UplinkOptions> = {}, hooks: Partial<UplinkHooks> 
     timezone: () => {},
     reportIssued: () => {},
     seriesNames: (fromIndex) => names.slice(fromIndex),
-    status: () => ({ series: 0, readings: 0, ledger: { stored: 0, duplicates: 0, rejected: {}, dropped: {} } }),
+    status: () => ({
+      series: 0,
+      readings: 0,
+      ledger: { stored: 0, duplicates: 0, rejected: {}, dropped: {} },
+      gauges: {},
+      quarantined: [],
+    }),
     log: (message) => log.push(message),
     ...hooks,
   };

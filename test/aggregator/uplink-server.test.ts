@@ -371,7 +371,7 @@ test("a second gateway of the same name is told so, and does not push out the fi
 test("shows who is connected and what they say of themselves", async () => {
   const agent = await connected("a");
   const ledger = { stored: 7, duplicates: 1, rejected: { json_shape: 2 }, dropped: {} };
-  agent.say({ type: "status", series: 3, readings: 7, ledger });
+  agent.say({ type: "status", series: 3, readings: 7, gauges: {}, quarantined: [], ledger });
   await eventually(() => assert.equal(stores.agents.view("a", true)?.ledger, ledger));
   agent.socket.close();
   await eventually(() => assert.not.ok(server.isConnected("a")));

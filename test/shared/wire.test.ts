@@ -449,7 +449,7 @@ test("messages come back as they were", () => {
     { type: "names", series: [[0, "s", "d", "m"]] },
     { type: "frame", lane: "alerts", seq: 2 ** 40, frame: Uint8Array.from([1, 2, 255]) },
     { type: "thresholdsStored", version: 4 },
-    { type: "status", series: 2, readings: 3, ledger },
+    { type: "status", series: 2, readings: 3, gauges: {}, quarantined: [], ledger },
   ];
   const fromAggregator: AggregatorMessage[] = [
     { type: "welcome", wire: WIRE_VERSION, timezone: "UTC", applied: { alerts: 4, data: 0 }, seriesKnown: 9 },

@@ -119,6 +119,16 @@ export class Core {
     return this.#ledger.totals();
   }
 
+  /** Numbers of its inner life by name: for metrics. Those that end in `_total` only grow, since the start of the process. */
+  get gauges(): Record<string, number> {
+    return {
+      refolds_waiting: this.#refolds.length,
+      late_lookups_total: this.#admission.lookups,
+      log_bytes: this.#store.logBytes,
+      outbox_bytes: this.#store.outboxBytes,
+    };
+  }
+
   /** Numbers of the threshold versions in the log. */
   get thresholdVersions(): number[] {
     return this.#thresholds.versions().map(({ version }) => version);

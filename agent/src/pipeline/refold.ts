@@ -7,10 +7,11 @@ import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold"
 import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import type { WindowPartial } from "@weir/shared/operators/windows";
 import type { EpisodeRow } from "../store/store.ts";
+import type { ReadingRows } from "./refold-rows.ts";
+import { readPass } from "./refold-rows.ts";
 
 /** What a re-fold reads: the log, and the episodes that it may have to join, split or take back. */
-export interface RefoldSource {
-  blocks(fromMs: number, toMs: number): Iterable<Block>;
+export interface RefoldSource extends ReadingRows {
   episodesFrom(series: number, fromMs: number): readonly EpisodeRow[];
   /** Event time from which on the log holds every reading: what lies before cannot be judged anew, and stays. */
   readonly wholeFromMs: number;
@@ -25,9 +26,6 @@ export interface RefoldResult {
   readonly closed: Episode[];
   readonly dropEpisodes: Array<{ readonly series: number; readonly fromMs: number }>;
 }
-
-/** Readings of one pass over the log, at most: bounds its memory to some 130 MB; more series are done in more passes. */
-const PASS_READINGS_MAX = 4_000_000;
 
 interface Stretch {
   readonly fromMs: number;
@@ -60,7 +58,7 @@ export function refold(
   const result: RefoldResult = { partials: [], alerts: [], closed: [], dropEpisodes: [] };
   let rest = [...stretches.keys()].toSorted((a, b) => a - b);
   while (rest.length > 0) {
-    const pass = readPass(rest, stretches, source);
+    const pass = readPass(rest, (series) => stretches.get(series)!.fromMs, source);
     foldPass(pass.series, pass.block, stretches, live, thresholds, keyOf, windowMs, result);
     rest = rest.slice(pass.series.length);
   }
@@ -117,47 +115,6 @@ function episodesReaching(series: number, fromMs: number, source: RefoldSource, 
 function rowOf(episode: Episode): EpisodeRow {
   const { kind, startedAtMs, lastTsMs, gapMs, fired } = episode;
   return { kind, startedMs: startedAtMs, lastMs: lastTsMs, gapMs, fired: Number(fired) };
-}
-
-/** Reads as many of the series as fit, whole, in event-time order. */
-function readPass(
-  candidates: readonly number[],
-  stretches: ReadonlyMap<number, Stretch>,
-  source: RefoldSource,
-): { readonly series: readonly number[]; readonly block: Block } {
-  let series = candidates;
-  for (;;) {
-    const rows = readRows(new Set(series), stretches, source);
-    if (rows) return { series, block: rows };
-    // Too many readings for one pass: half the series. One series alone is always taken.
-    series = series.slice(0, Math.ceil(series.length / 2));
-  }
-}
-
-function readRows(
-  wanted: ReadonlySet<number>,
-  stretches: ReadonlyMap<number, Stretch>,
-  source: RefoldSource,
-): Block | undefined {
-  let fromMs = Infinity;
-  for (const series of wanted) fromMs = Math.min(fromMs, stretches.get(series)!.fromMs);
-  const rows: Array<{ series: number; tsMs: number; value: number; stamped: number }> = [];
-  for (const block of source.blocks(fromMs, Number.MAX_SAFE_INTEGER)) {
-    for (let i = 0; i < block.count; i++) {
-      const series = block.series[i]!;
-      if (!wanted.has(series) || block.tsMs[i]! < stretches.get(series)!.fromMs) continue;
-      rows.push({ series, tsMs: block.tsMs[i]!, value: block.value[i]!, stamped: block.stamped[i]! });
-    }
-    if (rows.length > PASS_READINGS_MAX && wanted.size > 1) return undefined;
-  }
-  rows.sort((a, b) => a.series - b.series || a.tsMs - b.tsMs || a.value - b.value);
-  return {
-    count: rows.length,
-    series: Uint32Array.from(rows, (row) => row.series),
-    tsMs: Float64Array.from(rows, (row) => row.tsMs),
-    value: Float64Array.from(rows, (row) => row.value),
-    stamped: Uint8Array.from(rows, (row) => row.stamped),
-  };
 }
 
 function foldPass(

@@ -1,18 +1,13 @@
-import { existsSync, mkdirSync } from "node:fs";
-import { dirname } from "node:path";
-import { randomUUID } from "node:crypto";
-import Database from "better-sqlite3";
-import { CodedError } from "@weir/shared/errors";
-
 /** Version of the tables below; a file with another is refused rather than guessed at. */
-const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /** Kinds of log entries. */
 export const ENTRY_BLOCK = 1;
 export const ENTRY_THRESHOLDS = 2;
 export const ENTRY_TICK = 3;
 
-const TABLES = `
+/** All tables of a new file. */
+export const TABLES: string = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 -- The one ordered log. min_ts and max_ts are event times of a block's readings, null for other entries.
@@ -21,6 +16,21 @@ CREATE TABLE log (
   min_ts INTEGER, max_ts INTEGER, readings INTEGER NOT NULL, body BLOB NOT NULL
 );
 CREATE INDEX log_by_time ON log (max_ts, min_ts) WHERE kind = ${ENTRY_BLOCK};
+
+-- Compaction, first step: blocks of the log rewritten as one piece a strip, readings by series and time. See compact.ts.
+CREATE TABLE pieces (
+  strip INTEGER NOT NULL, seq INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  min_ts INTEGER NOT NULL, max_ts INTEGER NOT NULL, readings INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (strip, seq)
+) WITHOUT ROWID;
+-- Second step: the readings of one series and hour of event time, by time. Long hours are cut into parts that follow
+-- each other in time; received_ms is the newest of its readings'.
+CREATE TABLE chunks (
+  hour_ms INTEGER NOT NULL, series INTEGER NOT NULL, min_ts INTEGER NOT NULL, max_ts INTEGER NOT NULL,
+  received_ms INTEGER NOT NULL, readings INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (hour_ms, series, min_ts)
+) WITHOUT ROWID;
+CREATE INDEX chunks_by_receipt ON chunks (received_ms);
 
 -- The data dictionary: what a dense series index stands for.
 CREATE TABLE series (
@@ -50,55 +60,21 @@ CREATE TABLE dead_letters (
   reason TEXT NOT NULL, bytes INTEGER NOT NULL, head BLOB NOT NULL
 );
 
+-- Devices whose clocks ran ahead of the gateway's: their readings were refused until the clock came back.
+CREATE TABLE quarantine (
+  site TEXT NOT NULL, device TEXT NOT NULL, since_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+  ahead_ms INTEGER NOT NULL, readings INTEGER NOT NULL, released_ms INTEGER,
+  PRIMARY KEY (site, device)
+) WITHOUT ROWID;
+
+-- Files that are being imported, or were: how far, so that an import goes on where it was stopped.
+CREATE TABLE imports (
+  file TEXT PRIMARY KEY, rows INTEGER NOT NULL, done INTEGER NOT NULL, at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Counts since the file was made; ticked: what the newest clock tick had already told of.
 CREATE TABLE ledger (
   source TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, ticked INTEGER NOT NULL,
   PRIMARY KEY (source, reason)
 ) WITHOUT ROWID;
 `;
-
-/**
- * Opens the agent's file, making it and its tables at first. readonly: for replays beside a running agent.
- *
- * synchronous=FULL: an acknowledged reading survives a power cut, since the commit it waits for has been through fsync
- * of the write-ahead log. Throws CodedError BAD_DATA_FILE, NO_DATA_FILE or DATA_FILE_VERSION.
- */
-export function openDataFile(path: string, options: { readonly readonly: boolean }): Database.Database {
-  try {
-    if (!options.readonly) mkdirSync(dirname(path), { recursive: true });
-    const db = new Database(path, { readonly: options.readonly, fileMustExist: options.readonly });
-    db.pragma("busy_timeout = 5000");
-    if (options.readonly) return checkVersion(db, path);
-    db.pragma("journal_mode = WAL");
-    db.pragma("synchronous = FULL");
-    // A checkpoint of the write-ahead log every 4 MiB: it stays small on a gateway's flash.
-    db.pragma("wal_autocheckpoint = 1000");
-    // 8 MiB: the log is written and rarely read.
-    db.pragma("cache_size = -8192");
-    if (db.pragma("user_version", { simple: true }) === 0) {
-      db.transaction(() => {
-        db.exec(TABLES);
-        db.prepare("INSERT INTO meta VALUES ('incarnation', ?)").run(randomUUID());
-        db.pragma(`user_version = ${SCHEMA_VERSION}`);
-      })();
-    }
-    return checkVersion(db, path);
-  } catch (error) {
-    if (error instanceof CodedError) throw error;
-    // better-sqlite3 has its own error, without a code, for a folder that is not there.
-    const missing = (error as { code?: string }).code === "SQLITE_CANTOPEN" || !existsSync(dirname(path));
-    throw missing
-      ? new CodedError("NO_DATA_FILE", `Cannot open ${path}: check data.dir and its permissions.`, { cause: error })
-      : new CodedError("BAD_DATA_FILE", `${path} is not a data file of an agent: ${String(error)}.`, { cause: error });
-  }
-}
-
-function checkVersion(db: Database.Database, path: string): Database.Database {
-  const version = db.pragma("user_version", { simple: true });
-  if (version === SCHEMA_VERSION) return db;
-  db.close();
-  throw new CodedError(
-    "DATA_FILE_VERSION",
-    `${path} has tables of version ${String(version)}; this program reads version ${SCHEMA_VERSION}. Move it away to begin anew.`,
-  );
-}

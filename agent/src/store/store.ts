@@ -5,7 +5,8 @@ import type { Episode } from "@weir/shared/operators/episodes";
 import type { Lane, TickFrame } from "@weir/shared/wire/messages";
 import type { PageRow } from "../pipeline/pages.ts";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
-import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK, openDataFile } from "./schema.ts";
+import { openDataFile } from "./data-file.ts";
+import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "./schema.ts";
 
 /** An entry of the log: the three kinds of thing that reach an operator. */
 export type LogEntry = { readonly seq: number } & (

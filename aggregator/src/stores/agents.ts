@@ -1,4 +1,4 @@
-import type { LedgerTotals } from "@weir/shared/wire/messages";
+import type { AgentStatus } from "@weir/shared/wire/messages";
 import type { AgentView } from "../queries.ts";
 import type { SqlDatabase } from "./database.ts";
 import type { FrameOrigin } from "./frames.ts";
@@ -11,13 +11,13 @@ interface AgentRow {
   readonly status: string | null;
 }
 
-interface Status {
-  readonly series: number;
-  readonly readings: number;
-  readonly ledger: LedgerTotals;
-}
-
-const NO_STATUS: Status = { series: 0, readings: 0, ledger: { stored: 0, duplicates: 0, rejected: {}, dropped: {} } };
+const NO_STATUS: AgentStatus = {
+  series: 0,
+  readings: 0,
+  ledger: { stored: 0, duplicates: 0, rejected: {}, dropped: {} },
+  gauges: {},
+  quarantined: [],
+};
 
 /** The agents that have ever said hello, and what they last said of themselves. */
 export class AgentStore {
@@ -41,9 +41,9 @@ export class AgentStore {
   }
 
   /** Notes a status message. */
-  status(origin: FrameOrigin, status: Status, nowMs: number): void {
-    const { series, readings, ledger } = status;
-    const body = JSON.stringify({ series, readings, ledger });
+  status(origin: FrameOrigin, status: AgentStatus, nowMs: number): void {
+    const { series, readings, ledger, gauges, quarantined } = status;
+    const body = JSON.stringify({ series, readings, ledger, gauges, quarantined });
     this.#db.run("UPDATE agents SET last_seen_ms = ?, status = ? WHERE agent = ?", nowMs, body, origin.agent);
   }
 
@@ -59,7 +59,7 @@ export class AgentStore {
 }
 
 function viewOf(row: AgentRow, connected: boolean): AgentView {
-  const status = row.status === null ? NO_STATUS : (JSON.parse(row.status) as Status);
+  const status = row.status === null ? NO_STATUS : (JSON.parse(row.status) as AgentStatus);
   return {
     agent: row.agent,
     connected,

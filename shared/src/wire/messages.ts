@@ -13,7 +13,7 @@ import type { ThresholdVersion } from "../model/thresholds.ts";
  */
 
 /** Raised when a message changes in a way the other side cannot ignore; both sides refuse what they don't know. */
-export const WIRE_VERSION = 2;
+export const WIRE_VERSION = 3;
 
 /** The longest message either side takes, bytes: a threshold version for a large fleet fits. */
 export const MESSAGE_BYTES_MAX: number = 64 * 2 ** 20;
@@ -49,6 +49,33 @@ export interface LedgerTotals {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
+/** A device whose clock runs ahead of its gateway's, and whose readings are refused until it doesn't. Times are the gateway's, ms. */
+export interface QuarantinedDevice {
+  readonly site: string;
+  readonly device: string;
+  readonly sinceMs: number;
+  /** Of the reading refused last: when it came, and how far ahead of the gateway's clock its time was. */
+  readonly lastMs: number;
+  readonly aheadMs: number;
+  /** Refused since sinceMs. */
+  readonly readings: number;
+}
+
+/** What an agent says of itself at times, for the fleet view and metrics. */
+export interface AgentStatus {
+  readonly series: number;
+  /** Stored since the start of the process. */
+  readonly readings: number;
+  readonly ledger: LedgerTotals;
+  /** Numbers of its inner life by name, such as `refolds_total`; shown as metrics `weir_agent_NAME`. */
+  readonly gauges: Readonly<Record<string, number>>;
+  /** Now in quarantine, those with the newest readings first; at most QUARANTINED_SHOWN. */
+  readonly quarantined: readonly QuarantinedDevice[];
+}
+
+/** Devices in quarantine that a status names, at most. */
+export const QUARANTINED_SHOWN = 100;
+
 export type AgentMessage =
   | {
       readonly type: "hello";
@@ -63,7 +90,7 @@ export type AgentMessage =
   | { readonly type: "names"; readonly series: ReadonlyArray<readonly [number, string, string, string]> }
   | { readonly type: "frame"; readonly lane: Lane; readonly seq: number; readonly frame: Uint8Array }
   | { readonly type: "thresholdsStored"; readonly version: number }
-  | { readonly type: "status"; readonly series: number; readonly readings: number; readonly ledger: LedgerTotals };
+  | ({ readonly type: "status" } & AgentStatus);
 
 export type AggregatorMessage =
   | {
