@@ -1,4 +1,3 @@
-import type Database from "better-sqlite3";
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { Episode } from "@weir/shared/operators/episodes";
@@ -7,6 +6,7 @@ import type { PageRow } from "../pipeline/pages.ts";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
 import { openDataFile } from "./data-file.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "./schema.ts";
+import { Sql } from "./sql.ts";
 
 /** An entry of the log: the three kinds of thing that reach an operator. */
 export type LogEntry = { readonly seq: number } & (
@@ -83,8 +83,8 @@ const READ_ENTRIES_MAX = 16;
 
 /** Writes and reads the agent's file. Synchronous; one instance a process writes. */
 export class Store {
-  readonly #db: Database.Database;
-  readonly #statements = new Map<string, Database.Statement>();
+  /** The connection, for parts of the file that have a module of their own. */
+  readonly sql: Sql;
   readonly incarnation: string;
   #lastSeq: number;
   #logBytes: number;
@@ -92,13 +92,13 @@ export class Store {
   readonly #laneSeq: Record<Lane, number>;
 
   constructor(path: string, options: { readonly readonly: boolean }) {
-    this.#db = openDataFile(path, options);
+    this.sql = new Sql(openDataFile(path, options));
     this.incarnation = String(this.meta("incarnation"));
-    this.#lastSeq = Math.max(this.#number("SELECT max(seq) FROM log") ?? 0, Number(this.meta("log_seq") ?? 0));
+    this.#lastSeq = Math.max(this.sql.number("SELECT max(seq) FROM log") ?? 0, Number(this.meta("log_seq") ?? 0));
     this.#logBytes = Number(this.meta("log_bytes") ?? 0);
-    this.#outboxBytes = this.#number("SELECT sum(length(body)) FROM outbox") ?? 0;
+    this.#outboxBytes = this.sql.number("SELECT sum(length(body)) FROM outbox") ?? 0;
     this.#laneSeq = { alerts: 0, data: 0 };
-    for (const row of this.#all<{ lane: Lane; last_seq: number }>("SELECT lane, last_seq FROM lanes")) {
+    for (const row of this.sql.all<{ lane: Lane; last_seq: number }>("SELECT lane, last_seq FROM lanes")) {
       this.#laneSeq[row.lane] = row.last_seq;
     }
   }
@@ -129,22 +129,23 @@ export class Store {
     let logBytes = this.#logBytes;
     let outboxBytes = this.#outboxBytes;
     const laneSeq = { ...this.#laneSeq };
-    this.#db.transaction(() => {
+    this.sql.transaction(() => {
       for (const { index, site, device, metric } of batch.series) {
-        this.#run("INSERT INTO series VALUES (?, ?, ?, ?, ?)", index, site, device, metric, batch.receivedMs);
+        this.sql.run("INSERT INTO series VALUES (?, ?, ?, ?, ?)", index, site, device, metric, batch.receivedMs);
       }
       for (const row of batch.entries) {
         const sql = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)";
-        this.#run(sql, ++seq, row.kind, batch.receivedMs, row.minTsMs, row.maxTsMs, row.readings, row.body);
+        this.sql.run(sql, ++seq, row.kind, batch.receivedMs, row.minTsMs, row.maxTsMs, row.readings, row.body);
         logBytes += row.body.length;
       }
       for (const { lane, readings, droppable, body } of batch.frames) {
         const sql = "INSERT INTO outbox (lane, seq, readings, droppable, body) VALUES (?, ?, ?, ?, ?)";
-        this.#run(sql, lane, ++laneSeq[lane], readings, Number(droppable), body);
+        this.sql.run(sql, lane, ++laneSeq[lane], readings, Number(droppable), body);
         outboxBytes += body.length;
       }
       if (batch.frames.length > 0) {
-        for (const [lane, last] of Object.entries(laneSeq)) this.#run("REPLACE INTO lanes VALUES (?, ?)", lane, last);
+        for (const [lane, last] of Object.entries(laneSeq))
+          this.sql.run("REPLACE INTO lanes VALUES (?, ?)", lane, last);
       }
       this.#writeAside(batch);
       if (batch.entries.length > 0) {
@@ -152,7 +153,7 @@ export class Store {
         this.#setMeta("log_seq", seq);
       }
       if (batch.checkpoint) this.#writeCheckpoint(batch.checkpoint);
-    })();
+    });
     this.#lastSeq = seq;
     this.#logBytes = logBytes;
     this.#outboxBytes = outboxBytes;
@@ -162,23 +163,23 @@ export class Store {
   #writeAside(batch: CommitBatch): void {
     for (const { source, topic, reason, bytes, head } of batch.deadLetters) {
       const sql = "INSERT INTO dead_letters (at_ms, source, topic, reason, bytes, head) VALUES (?, ?, ?, ?, ?, ?)";
-      this.#run(sql, batch.receivedMs, source, topic, reason, bytes, head);
+      this.sql.run(sql, batch.receivedMs, source, topic, reason, bytes, head);
     }
     for (const { source, reason, count, ticked } of batch.ledger) {
-      this.#run("REPLACE INTO ledger VALUES (?, ?, ?, ?)", source, reason, count, ticked);
+      this.sql.run("REPLACE INTO ledger VALUES (?, ?, ?, ?)", source, reason, count, ticked);
     }
     for (const { series, fromMs } of batch.dropEpisodes) {
-      this.#run("DELETE FROM episodes WHERE series = ? AND started_ms >= ?", series, fromMs);
+      this.sql.run("DELETE FROM episodes WHERE series = ? AND started_ms >= ?", series, fromMs);
     }
     for (const { series, kind, startedAtMs, lastTsMs, gapMs, fired } of batch.closedEpisodes) {
       const sql = "REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?)";
-      this.#run(sql, series, kind, startedAtMs, lastTsMs, gapMs, Number(fired));
+      this.sql.run(sql, series, kind, startedAtMs, lastTsMs, gapMs, Number(fired));
     }
   }
 
   #writeCheckpoint({ pages, recoverSeq }: CheckpointRows): void {
     for (const { page, seq, positions, episodes } of pages) {
-      this.#run("REPLACE INTO state VALUES (?, ?, ?, ?)", page, seq, positions, JSON.stringify(episodes));
+      this.sql.run("REPLACE INTO state VALUES (?, ?, ?, ?)", page, seq, positions, JSON.stringify(episodes));
     }
     this.#setMeta("recover_seq", recoverSeq);
   }
@@ -186,7 +187,7 @@ export class Store {
   /** The newest checkpoint: recoverSeq 0 and no pages where there is none yet. */
   readCheckpoint(): CheckpointRows {
     type Row = { page: number; seq: number; positions: Uint8Array; episodes: string };
-    const rows = this.#all<Row>("SELECT page, seq, positions, episodes FROM state ORDER BY page");
+    const rows = this.sql.all<Row>("SELECT page, seq, positions, episodes FROM state ORDER BY page");
     return {
       recoverSeq: Number(this.meta("recover_seq") ?? 0),
       pages: rows.map((row) => ({ ...row, episodes: JSON.parse(row.episodes) as Episode[] })),
@@ -204,7 +205,7 @@ export class Store {
     const columns = new BlockColumns();
     let seq = afterSeq;
     for (;;) {
-      const rows = this.#all<{ seq: number; kind: number; body: Buffer }>(sql, seq, ...bounds, READ_ENTRIES_MAX);
+      const rows = this.sql.all<{ seq: number; kind: number; body: Buffer }>(sql, seq, ...bounds, READ_ENTRIES_MAX);
       for (const row of rows) yield decodeEntry(row, columns);
       if (rows.length < READ_ENTRIES_MAX) return;
       seq = rows.at(-1)!.seq;
@@ -215,8 +216,8 @@ export class Store {
   *blocks(fromMs: number, toMs: number): Generator<Block> {
     const sql = `SELECT seq FROM log WHERE kind = ${ENTRY_BLOCK} AND max_ts >= ? AND min_ts <= ? ORDER BY seq`;
     const columns = new BlockColumns();
-    for (const { seq } of this.#all<{ seq: number }>(sql, fromMs, toMs)) {
-      const row = this.#all<{ body: Buffer }>("SELECT body FROM log WHERE seq = ?", seq)[0];
+    for (const { seq } of this.sql.all<{ seq: number }>(sql, fromMs, toMs)) {
+      const row = this.sql.all<{ body: Buffer }>("SELECT body FROM log WHERE seq = ?", seq)[0];
       if (row) yield decodeBlockInto(row.body, columns);
     }
   }
@@ -224,23 +225,23 @@ export class Store {
   /** Threshold versions of the log up to a sequence. */
   thresholdVersions(throughSeq: number): ThresholdVersion[] {
     const sql = `SELECT body FROM log WHERE kind = ${ENTRY_THRESHOLDS} AND seq <= ? ORDER BY seq`;
-    return this.#all<{ body: Buffer }>(sql, throughSeq).map(
-      ({ body }) => JSON.parse(body.toString()) as ThresholdVersion,
-    );
+    return this.sql
+      .all<{ body: Buffer }>(sql, throughSeq)
+      .map(({ body }) => JSON.parse(body.toString()) as ThresholdVersion);
   }
 
   /** The data dictionary by index. */
   allSeries(): Array<SeriesKey & { readonly index: number }> {
-    return this.#all('SELECT idx AS "index", site, device, metric FROM series ORDER BY idx');
+    return this.sql.all('SELECT idx AS "index", site, device, metric FROM series ORDER BY idx');
   }
 
   ledger(): LedgerRow[] {
-    return this.#all("SELECT source, reason, count, ticked FROM ledger ORDER BY source, reason");
+    return this.sql.all("SELECT source, reason, count, ticked FROM ledger ORDER BY source, reason");
   }
 
   /** Stored episodes of a series that a breach at or after fromMs - their gap could belong to, or that began later. */
   episodesFrom(series: number, fromMs: number): EpisodeRow[] {
-    return this.#all(
+    return this.sql.all(
       `SELECT kind, started_ms AS startedMs, last_ms AS lastMs, gap_ms AS gapMs, fired FROM episodes
        WHERE series = ? AND last_ms + gap_ms >= ? ORDER BY started_ms`,
       series,
@@ -251,22 +252,22 @@ export class Store {
   /** The oldest frames of a lane after a sequence, at most `limit`. */
   frames(lane: Lane, afterSeq: number, limit: number): Array<{ readonly seq: number; readonly body: Uint8Array }> {
     const sql = "SELECT seq, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?";
-    return this.#all(sql, lane, afterSeq, limit);
+    return this.sql.all(sql, lane, afterSeq, limit);
   }
 
   /** Forgets frames that the aggregator has committed. */
   acknowledge(lane: Lane, throughSeq: number): void {
-    this.#db.transaction(() => {
+    this.sql.transaction(() => {
       const sql = "SELECT sum(length(body)) FROM outbox WHERE lane = ? AND seq <= ?";
-      const bytes = this.#number(sql, lane, throughSeq) ?? 0;
-      this.#run("DELETE FROM outbox WHERE lane = ? AND seq <= ?", lane, throughSeq);
+      const bytes = this.sql.number(sql, lane, throughSeq) ?? 0;
+      this.sql.run("DELETE FROM outbox WHERE lane = ? AND seq <= ?", lane, throughSeq);
       this.#outboxBytes -= bytes;
       // A data file put back from a copy counts on from what the aggregator has already seen.
       if (throughSeq > this.#laneSeq[lane]) {
         this.#laneSeq[lane] = throughSeq;
-        this.#run("REPLACE INTO lanes VALUES (?, ?)", lane, throughSeq);
+        this.sql.run("REPLACE INTO lanes VALUES (?, ?)", lane, throughSeq);
       }
-    })();
+    });
   }
 
   /**
@@ -280,15 +281,15 @@ export class Store {
     if (bytes <= bytesMax) return { frames, readings };
     const sql = "SELECT lane, seq, readings, length(body) AS bytes FROM outbox WHERE droppable = 1 ORDER BY seq";
     type Row = { lane: Lane; seq: number; readings: number; bytes: number };
-    this.#db.transaction(() => {
-      for (const row of this.#all<Row>(sql)) {
+    this.sql.transaction(() => {
+      for (const row of this.sql.all<Row>(sql)) {
         if (bytes <= bytesMax) break;
-        this.#run("DELETE FROM outbox WHERE lane = ? AND seq = ?", row.lane, row.seq);
+        this.sql.run("DELETE FROM outbox WHERE lane = ? AND seq = ?", row.lane, row.seq);
         bytes -= row.bytes;
         frames++;
         readings += row.readings;
       }
-    })();
+    });
     this.#outboxBytes = bytes;
     return { frames, readings };
   }
@@ -303,7 +304,7 @@ export class Store {
     const sql = `SELECT seq, received_ms AS receivedMs, max_ts AS maxTsMs, length(body) AS bytes FROM log
       WHERE seq <= ? AND kind <> ${ENTRY_THRESHOLDS} ORDER BY seq LIMIT ?`;
     type Row = { seq: number; receivedMs: number; maxTsMs: number | null; bytes: number };
-    const oldest = this.#all<Row>(sql, throughSeq, bounds.entriesMax);
+    const oldest = this.sql.all<Row>(sql, throughSeq, bounds.entriesMax);
     const doomed: number[] = [];
     let bytes = this.#logBytes;
     let wholeFromMs = this.wholeFromMs;
@@ -314,30 +315,30 @@ export class Store {
       if (row.maxTsMs !== null) wholeFromMs = Math.max(wholeFromMs, row.maxTsMs + 1);
     }
     if (doomed.length === 0) return 0;
-    this.#db.transaction(() => {
-      for (const seq of doomed) this.#run("DELETE FROM log WHERE seq = ?", seq);
+    this.sql.transaction(() => {
+      for (const seq of doomed) this.sql.run("DELETE FROM log WHERE seq = ?", seq);
       this.#setMeta("log_bytes", bytes);
       if (wholeFromMs === -Infinity) return;
       this.#setMeta("log_whole_from_ms", wholeFromMs);
       // No re-fold reaches back to these any more.
-      this.#run("DELETE FROM episodes WHERE last_ms + gap_ms < ?", wholeFromMs);
-    })();
+      this.sql.run("DELETE FROM episodes WHERE last_ms + gap_ms < ?", wholeFromMs);
+    });
     this.#logBytes = bytes;
     return doomed.length;
   }
 
   /** Keeps the newest `countMax` dead letters. */
   trimDeadLetters(countMax: number): void {
-    this.#run("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", countMax);
+    this.sql.run("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", countMax);
   }
 
   deadLetters(limit: number): Array<DeadLetter & { readonly atMs: number }> {
     const sql = "SELECT at_ms AS atMs, source, topic, reason, bytes, head FROM dead_letters ORDER BY id DESC LIMIT ?";
-    return this.#all(sql, limit);
+    return this.sql.all(sql, limit);
   }
 
   meta(key: string): string | number | undefined {
-    return this.#all<{ value: string | number }>("SELECT value FROM meta WHERE key = ?", key)[0]?.value;
+    return this.sql.all<{ value: string | number }>("SELECT value FROM meta WHERE key = ?", key)[0]?.value;
   }
 
   /** Keeps a small fact outside the log, such as the revision of a report that the aggregator told of. */
@@ -346,33 +347,11 @@ export class Store {
   }
 
   close(): void {
-    this.#db.close();
+    this.sql.close();
   }
 
   #setMeta(key: string, value: string | number): void {
-    this.#run("REPLACE INTO meta VALUES (?, ?)", key, value);
-  }
-
-  #number(sql: string, ...values: unknown[]): number | undefined {
-    const value = this.#statement(sql)
-      .pluck(true)
-      .get(...values);
-    return typeof value === "number" ? value : undefined;
-  }
-
-  #all<T>(sql: string, ...values: unknown[]): T[] {
-    return this.#statement(sql).all(...values) as T[];
-  }
-
-  #run(sql: string, ...values: unknown[]): void {
-    this.#statement(sql).run(...values);
-  }
-
-  /** Statements are prepared once. */
-  #statement(sql: string): Database.Statement {
-    let statement = this.#statements.get(sql);
-    if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
-    return statement;
+    this.sql.run("REPLACE INTO meta VALUES (?, ?)", key, value);
   }
 }
 
