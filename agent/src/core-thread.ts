@@ -17,13 +17,17 @@ import { rouse } from "./sources/gather.ts";
  * module is both ends: imported, it starts the thread; started as one, it opens the core.
  */
 
-type ToCore = { readonly type: "batch"; readonly batch: Batch } | { readonly type: "close" };
+type ToCore =
+  | { readonly type: "batch"; readonly batch: Batch }
+  | { readonly type: "watching"; readonly isWatching: boolean }
+  | { readonly type: "close" };
 type FromCore =
   | { readonly type: "ready"; readonly names: string }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "committed"; readonly columns: ReadingColumns }
   | { readonly type: "alerts"; readonly alerts: readonly Alert[] }
   | { readonly type: "log"; readonly line: string }
+  | { readonly type: "ended"; readonly code: string; readonly message: string }
   | { readonly type: "closed" };
 
 /**
@@ -43,35 +47,35 @@ interface ThreadData {
 const THREAD_NAME = "weir-core";
 
 /**
- * Starts the core on another thread and waits until it has recovered. gather: of this thread; a commit wakes it. failed: it has ended by itself, which it never
- * should. Throws CodedErrors of the store.
+ * Starts the core on another thread and waits until it has recovered. gather: of this thread; a commit wakes it. Throws
+ * CodedErrors of the store.
  */
-export async function startCoreThread(
-  settings: AgentSettings,
-  events: CoreEvents,
-  gather: Gather,
-  failed: (error: Error) => void,
-): Promise<CoreHost> {
+export async function startCoreThread(settings: AgentSettings, events: CoreEvents, gather: Gather): Promise<CoreHost> {
   const worker = new Worker(fileURLToPath(import.meta.url), {
     workerData: { thread: THREAD_NAME, settings, pillow: gather.pillow } satisfies ThreadData,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },
   });
   const send = (message: ToCore, buffers: ArrayBuffer[] = []): void => worker.postMessage(message, buffers);
   let closed: (() => void) | undefined;
+  let hasEnded = false;
   const names = await new Promise<string>((resolve, reject) => {
     worker.on("message", (message: FromCore) => {
       if (message.type === "ready") resolve(message.names);
-      else if (message.type === "failed") reject(new CodedError(message.code, message.message));
-      else if (message.type === "committed") {
+      else if (message.type === "failed") {
+        hasEnded = true;
+        reject(new CodedError(message.code, message.message));
+      } else if (message.type === "committed") {
         gather.awake();
         events.committed(message.columns);
       } else if (message.type === "alerts") events.alerts(message.alerts);
       else if (message.type === "log") events.log(message.line);
+      else if (message.type === "ended") end(new CodedError(message.code, message.message));
       else closed?.();
     });
     const end = (error: Error): void => {
       reject(error);
-      if (!closed) failed(error);
+      if (!hasEnded && (!closed || error instanceof CodedError)) events.failed(error);
+      hasEnded = true;
       closed?.();
     };
     worker.on("error", (error) => end(error instanceof Error ? error : new Error(String(error))));
@@ -80,11 +84,17 @@ export async function startCoreThread(
   return {
     names: unpackNames(names),
     commit: (batch) => send({ type: "batch", batch }, buffersOf(batch.readings)),
+    watching: (isWatching) => send({ type: "watching", isWatching }),
     close: () =>
       new Promise<void>((resolve) => {
         closed = resolve;
-        send({ type: "close" });
+        if (hasEnded) resolve();
+        else send({ type: "close" });
       }),
+    async abandon() {
+      hasEnded = true;
+      await worker.terminate();
+    },
   };
 }
 
@@ -99,6 +109,8 @@ function runCoreThread({ settings, pillow }: ThreadData): void {
       },
       alerts: (alerts) => send({ type: "alerts", alerts }),
       log: (line) => send({ type: "log", line }),
+      failed: (error) =>
+        send({ type: "ended", code: error instanceof CodedError ? error.code : "ASSERTION", message: error.message }),
     });
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
@@ -107,6 +119,7 @@ function runCoreThread({ settings, pillow }: ThreadData): void {
   }
   parentPort!.on("message", (message: ToCore) => {
     if (message.type === "batch") host.commit(message.batch);
+    else if (message.type === "watching") host.watching(message.isWatching);
     else void close();
   });
   const close = async (): Promise<void> => {

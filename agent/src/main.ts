@@ -3,13 +3,10 @@ import { readFileSync } from "node:fs";
 import type { CliProgram } from "@weir/shared/config/cli";
 import { prepareProgram } from "@weir/shared/config/program";
 import { CodedError } from "@weir/shared/errors";
-import { canonicalJson } from "@weir/shared/model/canonical-json";
-import { createCalendar } from "@weir/shared/operators/calendar";
-import { dailyReport } from "@weir/shared/operators/report";
-import { replayLog } from "./replay.ts";
+import { importCommand, runImport } from "./import/import-command.ts";
+import { replayCommand, runReplay } from "./replay-command.ts";
 import { runAgent } from "./run.ts";
-import type { AgentSettings } from "./settings.ts";
-import { agentEnvPrefix, agentName, agentSections, agentSettings, dataFile } from "./settings.ts";
+import { agentEnvPrefix, agentSections, agentSettings, dataFile } from "./settings.ts";
 import { hashPassword } from "./sources/passwords.ts";
 import { describeStatus } from "./status.ts";
 import { Store } from "./store/store.ts";
@@ -20,17 +17,8 @@ const program = {
   envPrefix: agentEnvPrefix,
   commands: {
     run: { summary: "Run the agent until it is stopped." },
-    replay: {
-      summary: "Fold the log again and print a day's health report: the same bytes as the aggregator's.",
-      options: {
-        day: { type: "string", placeholder: "YYYY-MM-DD", doc: "the day, local to the plant's time zone" },
-        timezone: {
-          type: "string",
-          placeholder: "ZONE",
-          doc: "IANA name; default: what the aggregator told, else UTC",
-        },
-      },
-    },
+    replay: replayCommand,
+    import: importCommand,
     status: {
       summary: "Print what the data file holds: log, outbox, ledger, newest dead letters.",
       options: { json: { type: "boolean", doc: "print JSON rather than text" } },
@@ -42,6 +30,18 @@ const program = {
   },
   settings: agentSettings,
 } as const satisfies CliProgram;
+
+/** Codes of errors in what was asked for, rather than in what happened. */
+const MISTAKES: ReadonlySet<string> = new Set([
+  "BAD_CANDIDATE",
+  "BAD_DAY",
+  "BAD_IMPORT",
+  "BAD_REPLAY",
+  "BAD_SETTING",
+  "BAD_TEMPLATE",
+  "BAD_TIMEZONE",
+  "BROKER_OPTIONS",
+]);
 
 const log = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -61,19 +61,21 @@ async function main(): Promise<number> {
   }
   const { command, options, values, sections } = prepared;
   try {
-    if (command === "replay") return replay(values, options);
+    if (command === "replay") return runReplay(values, options, (text) => process.stdout.write(text), Date.now());
+    if (command === "import") return await runImport(values, options, prepared.positionals);
     if (command === "password") return printPasswordLine(prepared.positionals[0]);
     if (command === "status") {
       const store = new Store(dataFile(values), { readonly: true });
       log(describeStatus(store, options.json === true));
       return 0;
     }
-    const agent = await runAgent(values, sections, log);
-    for (const note of agent.notes) log(note);
+    // Listened to from the start: whoever has read the notes may send a signal at once, and is owed a clean end.
     const told = new Promise<void>((resolve) => {
       process.once("SIGTERM", resolve);
       process.once("SIGINT", resolve);
     });
+    const agent = await runAgent(values, sections, log);
+    for (const note of agent.notes) log(note);
     await Promise.race([told, agent.failed]);
     await agent.close();
     log("Stopped.");
@@ -81,7 +83,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
     process.stderr.write(`weir-agent: ${error.message}\n`);
-    return ["BAD_TEMPLATE", "BAD_TIMEZONE", "BAD_DAY", "BAD_SETTING", "BROKER_OPTIONS"].includes(error.code) ? 2 : 1;
+    return MISTAKES.has(error.code) ? 2 : 1;
   }
 }
 
@@ -93,23 +95,5 @@ function printPasswordLine(user: string | undefined): number {
   }
   const password = readFileSync(0, "utf8").replace(/\r?\n$/, "");
   log(`${user}:${hashPassword(password)}`);
-  return 0;
-}
-
-function replay(settings: AgentSettings, options: Readonly<Record<string, string | true>>): number {
-  if (typeof options.day !== "string") {
-    process.stderr.write("weir-agent: replay needs --day YYYY-MM-DD\n");
-    return 2;
-  }
-  const store = new Store(dataFile(settings), { readonly: true });
-  const timezone = options.timezone ?? store.meta("timezone") ?? "UTC";
-  const calendar = createCalendar(String(timezone));
-  // Checked before the log is read, which may take a while.
-  calendar.dayRange(options.day);
-  const replayed = replayLog(store, calendar, String(store.meta("agent") ?? agentName(settings)));
-  const report = dailyReport(replayed, options.day, Number(store.meta(`report ${options.day}`) ?? 1));
-  if (!report)
-    throw new CodedError("NO_READINGS", `The log holds no readings of ${options.day} (${calendar.timezone}).`);
-  process.stdout.write(canonicalJson(report));
   return 0;
 }

@@ -1,7 +1,13 @@
+import type { QuarantinedDevice } from "@weir/shared/wire/messages";
+import { QUARANTINED_SHOWN } from "@weir/shared/wire/messages";
+import { countQuarantined, readQuarantined } from "./store/quarantine.ts";
 import type { Store } from "./store/store.ts";
 
 /** Dead letters shown. */
 const DEAD_LETTERS_SHOWN = 10;
+
+/** Devices in quarantine shown as text; JSON has QUARANTINED_SHOWN of them. */
+const QUARANTINED_LINES = 10;
 
 /** What a data file holds, as JSON or as text for a person. */
 export function describeStatus(store: Store, json: boolean): string {
@@ -18,6 +24,8 @@ export function describeStatus(store: Store, json: boolean): string {
     outboxBytes: store.outboxBytes,
     series: store.allSeries().length,
     thresholdVersions: store.thresholdVersions(Number.MAX_SAFE_INTEGER).map(({ version }) => version),
+    quarantinedDevices: countQuarantined(store.sql),
+    quarantined: readQuarantined(store.sql, QUARANTINED_SHOWN),
     ledger,
     deadLetters,
   };
@@ -26,6 +34,8 @@ export function describeStatus(store: Store, json: boolean): string {
     `Agent ${status.agent}: ${status.series} series, ${status.logEntries} log entries in ${status.logBytes} bytes.`,
     `Outbox: ${status.outboxBytes} bytes wait for the aggregator.`,
     `Threshold versions: ${status.thresholdVersions.join(", ") || "none"}.`,
+    `Devices in quarantine, their clocks ahead: ${status.quarantinedDevices || "none"}.`,
+    ...status.quarantined.slice(0, QUARANTINED_LINES).map(quarantineLine),
     "Ledger, in readings:",
     ...ledger.map(({ source, reason, count }) => `  ${source.padEnd(24)} ${reason.padEnd(32)} ${count}`),
     deadLetters.length > 0 ? "Newest dead letters:" : "No dead letters.",
@@ -35,4 +45,9 @@ export function describeStatus(store: Store, json: boolean): string {
     ),
   ];
   return lines.join("\n");
+}
+
+function quarantineLine({ site, device, sinceMs, lastMs, aheadMs, readings }: QuarantinedDevice): string {
+  const [since, last] = [sinceMs, lastMs].map((ms) => new Date(ms).toISOString());
+  return `  ${site}/${device} since ${since}, last ${last}, ${(aheadMs / 1000).toFixed(1)} s ahead: ${readings} readings refused`;
 }

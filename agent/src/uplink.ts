@@ -26,6 +26,12 @@ export interface Outbox {
     limit: number,
   ): ReadonlyArray<{ readonly seq: number; readonly body: Uint8Array }>;
   acknowledge(lane: Lane, throughSeq: number): void;
+  /** The newest frames of a lane after a sequence, newest first, at most `limit`. */
+  newestFrames(
+    lane: Lane,
+    afterSeq: number,
+    limit: number,
+  ): ReadonlyArray<{ readonly seq: number; readonly body: Uint8Array }>;
 }
 
 export interface UplinkHooks {
@@ -79,10 +85,16 @@ const STATUS_INTERVAL_MS = 2_000;
 const FRAMES_PER_READ = 64;
 const NAMES_PER_MESSAGE = 5_000;
 
+/** Frames of alerts that may wait before the newest are sent ahead of them, and how many those are, at most. */
+const AHEAD_AFTER_FRAMES = 16;
+const AHEAD_FRAMES_MAX = 16;
+
 /** Opens the uplink and keeps it open. random: 0 ≤ random() < 1, for the jitter of retries. */
 export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => number, options: UplinkOptions): Uplink {
   const { retryMsFirst = RETRY_MS_FIRST, pingIntervalMs = PING_INTERVAL_MS, silenceMsMax = SILENCE_MS_MAX } = options;
   const sentSeq: Record<Lane, number> = { alerts: 0, data: 0 };
+  /** The newest frame of alerts that was sent ahead of its turn. */
+  let aheadSeq = 0;
   const inFlight: Array<{ lane: Lane; seq: number; bytes: number }> = [];
   let inFlightBytes = 0;
   let socket: WebSocket | undefined;
@@ -98,8 +110,17 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
     if (socket?.readyState === WebSocket.OPEN) socket.send(encodeMessage(message));
   };
 
+  /** After an outage people want to know what is wrong now before they learn what was. */
+  const sendAhead = (): void => {
+    const afterSeq = Math.max(aheadSeq, sentSeq.alerts + AHEAD_AFTER_FRAMES);
+    const newest = outbox.newestFrames("alerts", afterSeq, AHEAD_FRAMES_MAX);
+    for (const { seq, body } of newest) send({ type: "ahead", seq, frame: body });
+    aheadSeq = newest[0]?.seq ?? aheadSeq;
+  };
+
   const pump = (): void => {
     if (!welcomed) return;
+    sendAhead();
     for (const lane of LANES) {
       while (inFlightBytes < options.windowBytes) {
         const frames = outbox.frames(lane, sentSeq[lane], FRAMES_PER_READ);
@@ -140,6 +161,7 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
         welcomed = true;
         lastComplaint = "";
         hooks.timezone(message.timezone);
+        aheadSeq = 0;
         for (const lane of LANES) {
           sentSeq[lane] = message.applied[lane];
           outbox.acknowledge(lane, message.applied[lane]);

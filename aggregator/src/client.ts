@@ -1,8 +1,7 @@
 import { CodedError, errorMessage } from "@weir/shared/errors";
 import type { Values } from "@weir/shared/config/settings";
-import type { AlertView } from "@weir/shared/model/alert";
 import type { DailyReport } from "@weir/shared/model/report";
-import type { AgentView, ReportListing, ThresholdListing } from "./queries.ts";
+import type { AgentView, AlertView, ReportListing, ThresholdListing } from "./queries.ts";
 import type { aggregatorSettings } from "./settings.ts";
 
 type Options = Readonly<Record<string, string | true>>;
@@ -81,13 +80,16 @@ async function showReport(ask: Ask, day: string | undefined, recompute: boolean,
   if (day === undefined) {
     const text = await ask("GET", "/api/reports/daily");
     if (json) return text;
-    const rows = (JSON.parse(text) as ReportListing[]).map(({ day: name, revision, devices, worstHealth }) => [
-      name,
-      revision === 0 ? "not issued yet" : `revision ${revision}`,
-      String(devices),
-      String(worstHealth ?? ""),
-    ]);
-    return table(["day", "issued", "devices", "worst health"], rows);
+    const rows = (JSON.parse(text) as ReportListing[]).map(
+      ({ day: name, revision, devices, worstHealth, changeSummary }) => [
+        name,
+        revision === 0 ? "not issued yet" : `revision ${revision}`,
+        String(devices),
+        String(worstHealth ?? ""),
+        changeSummary ?? "",
+      ],
+    );
+    return table(["day", "issued", "devices", "worst health", "changed by the newest revision"], rows);
   }
   const text = await ask("GET", `/api/reports/daily/${encodeURIComponent(day)}${recompute ? "?recompute=1" : ""}`);
   if (json) return text;
@@ -143,7 +145,7 @@ function thresholdText(text: string, json: boolean): string {
 
 function alertTable(alerts: readonly AlertView[]): string {
   const rows = alerts.map((alert) => [
-    alert.state,
+    alert.inhibited ? "held back" : alert.state,
     alert.severity,
     `${alert.site}/${alert.device}/${alert.metric}`,
     `${alert.kind} ${alert.value}`,
@@ -156,7 +158,7 @@ function alertTable(alerts: readonly AlertView[]): string {
 function agentTable(agents: readonly AgentView[]): string {
   const sum = (counts: Readonly<Record<string, number>>): string =>
     String(Object.values(counts).reduce((total, count) => total + count, 0));
-  const rows = agents.map(({ agent, connected, version, thresholdVersion, series, ledger }) => [
+  const rows = agents.map(({ agent, connected, version, thresholdVersion, series, ledger, quarantined }) => [
     agent,
     connected ? "connected" : "away",
     version,
@@ -166,9 +168,18 @@ function agentTable(agents: readonly AgentView[]): string {
     String(ledger.duplicates),
     sum(ledger.rejected),
     sum(ledger.dropped),
+    String(quarantined.length),
   ]);
   const head = ["agent", "state", "version", "thresholds", "series", "stored", "duplicates", "rejected", "dropped"];
-  return table(head, rows);
+  return [table([...head, "quarantined"], rows), ...agents.flatMap(quarantineLines)].join("\n");
+}
+
+function quarantineLines({ agent, quarantined }: AgentView): string[] {
+  return quarantined.map(({ site, device, aheadMs, readings, sinceMs }) => {
+    const ahead = `clock ${(aheadMs / 1000).toFixed(1)} s ahead`;
+    const refused = `${readings} ${readings === 1 ? "reading" : "readings"} refused since ${new Date(sinceMs).toISOString()}`;
+    return `${agent}: ${site}/${device} is in quarantine, ${ahead}, ${refused}`;
+  });
 }
 
 function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {

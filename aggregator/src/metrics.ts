@@ -10,7 +10,9 @@ interface Sample {
 export interface AggregatorCounters {
   readonly frames: number;
   readonly frameFailures: number;
+  /** Without those held back. */
   readonly alertsFiring: number;
+  readonly alertsInhibited: number;
   readonly series: number;
   /** Readings in the hour cells: each reading that arrived here, once. */
   readonly summarisedReadings: number;
@@ -26,7 +28,12 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
     family("weir_frame_failures_total", "counter", "Groups of frames that could not be applied.", [
       { value: counters.frameFailures },
     ]),
-    family("weir_alerts_firing", "gauge", "Alerts that are firing.", [{ value: counters.alertsFiring }]),
+    family("weir_alerts_firing", "gauge", "Alerts that are firing and not held back.", [
+      { value: counters.alertsFiring },
+    ]),
+    family("weir_alerts_inhibited", "gauge", "Silence alerts held back because their agent is away.", [
+      { value: counters.alertsInhibited },
+    ]),
     family("weir_series", "gauge", "Series that have a name here.", [{ value: counters.series }]),
     family("weir_summarised_readings", "gauge", "Readings in the summaries stored here.", [
       { value: counters.summarisedReadings },
@@ -43,7 +50,40 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
       agents.map(({ agent, connected }) => ({ labels: { agent }, value: Number(connected) })),
     ),
     family("weir_agent_readings_total", "counter", "Readings by what became of them.", agents.flatMap(ledgerSamples)),
+    family(
+      `weir_agent_${QUARANTINED}`,
+      "gauge",
+      "Devices whose readings are refused because their clocks run ahead.",
+      // A status names only so many of them; an agent that has more may tell how many.
+      agents.map(({ agent, quarantined, gauges }) => ({
+        labels: { agent },
+        value: gauges[QUARANTINED] ?? quarantined.length,
+      })),
+    ),
+    ...gaugeFamilies(agents),
   ].join("");
+}
+
+const QUARANTINED = "quarantined_devices";
+
+/** Names under weir_agent_ that say something else here. */
+const OWN_NAMES: ReadonlySet<string> = new Set(["connected", "readings_total", QUARANTINED]);
+
+/** A family for each name that any agent gives a number; those that end in _total only grow. */
+function gaugeFamilies(agents: readonly AgentView[]): string[] {
+  const samples = new Map<string, Sample[]>();
+  for (const { agent, gauges } of agents) {
+    for (const [name, value] of Object.entries(gauges)) {
+      if (OWN_NAMES.has(name)) continue;
+      const known = samples.get(name) ?? [];
+      known.push({ labels: { agent }, value });
+      samples.set(name, known);
+    }
+  }
+  return [...samples.keys()].toSorted().map((name) => {
+    const type = name.endsWith("_total") ? "counter" : "gauge";
+    return family(`weir_agent_${name}`, type, "As the agent last told it.", samples.get(name)!);
+  });
 }
 
 function ledgerSamples({ agent, ledger }: AgentView): Sample[] {

@@ -4,9 +4,10 @@ import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { trainDraft } from "./jobs/train.ts";
 import type { LiveEvents } from "./live-events.ts";
 import type { Queries, ThresholdListing } from "./queries.ts";
-import type { AgentStore } from "./stores/agents.ts";
-import { acknowledgeAlert, findAlerts } from "./stores/alerts.ts";
+import type { AgentStore, Presence } from "./stores/agents.ts";
+import { acknowledgeAlert, alertView, findAlerts, firingByDevice } from "./stores/alerts.ts";
 import type { SqlDatabase } from "./stores/database.ts";
+import type { DeviceStates } from "./stores/devices.ts";
 import { deviceDetail, listDevices } from "./stores/devices.ts";
 import type { ReportStore } from "./stores/reports.ts";
 import { seriesColumns } from "./stores/series-columns.ts";
@@ -16,7 +17,7 @@ export interface SqlQueriesOptions {
   readonly timezone: string;
   readonly thresholdLeadMs: number;
   readonly now: () => number;
-  readonly isConnected: (agent: string) => boolean;
+  readonly presence: Presence;
   readonly broadcast: (version: ThresholdVersion) => void;
   readonly metrics: () => string;
   /** Issues a revision of a day's report where its content has changed. */
@@ -38,16 +39,27 @@ export function createSqlQueries(
     if (!found) throw new CodedError("UNKNOWN_VERSION", `There is no threshold version ${version}.`);
     return found;
   };
+  const { presence } = options;
+  const deviceStates = (): DeviceStates => ({
+    health: reports.newestHealth(),
+    firing: firingByDevice(db, presence.caughtUp()),
+    quarantines: agents.quarantines(),
+  });
   const newestRules = (): readonly BandRule[] => thresholds.published().at(-1)?.rules ?? [];
   return {
-    agents: () => agents.list(options.isConnected),
-    devices: () => listDevices(db, reports.newestHealth()),
-    device: (site, device) => deviceDetail(db, reports.newestHealth(), site, device),
+    agents: () => agents.list(presence),
+    devices: () => listDevices(db, deviceStates()),
+    device: (site, device) => deviceDetail(db, deviceStates(), site, device),
     series: (site, device, metric, range) => seriesColumns(db, history, { site, device, metric }, range),
-    alerts: (filter) => findAlerts(db, filter),
+    alerts(filter) {
+      const caughtUp = presence.caughtUp();
+      return findAlerts(db, filter, caughtUp).map((alert) => alertView(alert, caughtUp));
+    },
     acknowledge(id, by) {
-      const alert = acknowledgeAlert(db, id, by, options.now());
-      if (alert) events.publish({ type: "alert", alert });
+      const acknowledged = acknowledgeAlert(db, id, by, options.now());
+      if (!acknowledged) return undefined;
+      const alert = alertView(acknowledged, presence.caughtUp());
+      events.publish({ type: "alert", alert });
       return alert;
     },
     reportDays: () => reports.list(),
@@ -56,6 +68,7 @@ export function createSqlQueries(
       if (reports.isIssued(day)) options.issue(day);
       return reports.make(day, { batch: recompute });
     },
+    revisions: (day) => reports.revisions(day),
     thresholds: () => thresholds.list(),
     threshold: (version) => thresholds.get(version),
     train({ days, note }) {

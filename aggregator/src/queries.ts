@@ -1,6 +1,8 @@
-import type { AlertView } from "@weir/shared/model/alert";
-import type { DailyReport } from "@weir/shared/model/report";
+import type { AlertView as AckedAlert } from "@weir/shared/model/alert";
+import type { Completeness, DailyReport } from "@weir/shared/model/report";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { QuarantinedDevice } from "@weir/shared/wire/messages";
+import type { ReportChanges } from "./report-changes.ts";
 
 /**
  * What the HTTP API and the dashboard ask of the aggregator, and nothing more: the seam between http/ and the stores,
@@ -24,6 +26,8 @@ export interface Queries {
    * from the stored partials, now.
    */
   report(day: string, options: { readonly recompute: boolean }): ReportAnswer | undefined;
+  /** What each revision of a day's report changed; undefined when the day has no readings. */
+  revisions(day: string): ReportRevisions | undefined;
   thresholds(): readonly ThresholdListing[];
   threshold(version: number): ThresholdVersion | undefined;
   /** Trains a new version from the last `days` days and keeps it as a draft. Throws CodedError NO_HISTORY. */
@@ -38,9 +42,21 @@ export interface Queries {
   subscribe(listener: (event: LiveEvent) => void): () => void;
 }
 
+/** An alert as the API shows it. */
+export interface AlertView extends AckedAlert {
+  /**
+   * A silence alert that is firing while its agent is away: that the device is silent is not known, as nothing could be
+   * heard of it. It is held back: shown, and not counted as firing.
+   */
+  readonly inhibited: boolean;
+}
+
 export interface AgentView {
   readonly agent: string;
   readonly connected: boolean;
+  /** Connected, and what it had to tell of alerts since it was away is here. */
+  readonly caughtUp: boolean;
+  /** While it is not connected, it is offline since then; null: it has never been. */
   readonly lastSeenMs: number | null;
   readonly version: string;
   /** The newest threshold version the agent has acknowledged; null: none. */
@@ -54,6 +70,17 @@ export interface AgentView {
     readonly rejected: Readonly<Record<string, number>>;
     readonly dropped: Readonly<Record<string, number>>;
   };
+  /** Numbers of its inner life by name, as it last told them. */
+  readonly gauges: Readonly<Record<string, number>>;
+  /** Devices whose clocks run ahead of the agent's, as it last told them. */
+  readonly quarantined: readonly QuarantinedDevice[];
+  /** Silence alerts of its devices that are held back while it is away. */
+  readonly inhibitedAlerts: number;
+}
+
+/** That a device's readings are refused because its clock runs ahead of its agent's. Times are the agent's, ms. */
+export interface Quarantine extends Omit<QuarantinedDevice, "site" | "device"> {
+  readonly agent: string;
 }
 
 export interface DeviceView {
@@ -63,9 +90,14 @@ export interface DeviceView {
   readonly metrics: readonly string[];
   readonly firstTsMs: number;
   readonly lastTsMs: number;
+  /** The device's own watermark: its newest accepted event time, ms. No other device moves it. */
+  readonly watermarkMs: number;
+  /** Alerts that are firing and not held back. */
   readonly firing: number;
   /** Health of the newest report, null before the first. */
   readonly health: number | null;
+  /** Null: its readings are taken. */
+  readonly quarantine: Quarantine | null;
 }
 
 /** A device with its series, by metric. */
@@ -100,6 +132,8 @@ export interface AlertFilter {
   readonly state?: string;
   readonly site?: string;
   readonly device?: string;
+  /** Only those held back, or only others; see AlertView. */
+  readonly inhibited?: boolean;
   /** Alerts that began or changed at or after this time, ms. */
   readonly sinceMs?: number;
   readonly limit: number;
@@ -113,6 +147,27 @@ export interface ReportListing {
   readonly devices: number;
   /** The lowest health of the day's devices; null when not issued yet. */
   readonly worstHealth: number | null;
+  /** What the newest revision changed, in words; null: there is none but the first. */
+  readonly changeSummary: string | null;
+}
+
+/** One issue of a day's report. */
+export interface ReportRevision {
+  readonly revision: number;
+  readonly issuedAtMs: number;
+  /** Of the revision before; null: this is the first. */
+  readonly completenessBefore: Completeness | null;
+  readonly completeness: Completeness;
+  /** Against the revision before; null: this is the first. */
+  readonly changes: ReportChanges | null;
+}
+
+export interface ReportRevisions {
+  readonly day: string;
+  /** How many there are; 0: the day's report was not issued yet. */
+  readonly total: number;
+  /** The newest, newest first. */
+  readonly revisions: readonly ReportRevision[];
 }
 
 export interface ReportAnswer {
@@ -145,4 +200,5 @@ export type LiveEvent =
       readonly metrics: readonly string[];
       readonly lastTsMs: number;
     }
-  | { readonly type: "report"; readonly day: string; readonly revision: number };
+  /** A report was issued. summary: what the revision changed, in words; null: it is the first. */
+  | { readonly type: "report"; readonly day: string; readonly revision: number; readonly summary: string | null };

@@ -15,6 +15,7 @@ import { renderMetrics } from "./metrics.ts";
 import { createSqlQueries } from "./queries-sqlite.ts";
 import type { aggregatorSettings } from "./settings.ts";
 import { AgentStore } from "./stores/agents.ts";
+import { countFiring } from "./stores/alerts.ts";
 import { SqlDatabase } from "./stores/database.ts";
 import { FrameStore } from "./stores/frames.ts";
 import type { InfluxWriter } from "./stores/influx.ts";
@@ -68,7 +69,7 @@ export async function runAggregator(
     timezone: calendar.timezone,
     thresholdLeadMs: settings["thresholds.lead"],
     now,
-    isConnected: (agent) => uplink.isConnected(agent),
+    presence: uplink,
     broadcast: (version) => uplink.broadcast(version),
     metrics: () => metrics(),
     issue: (day) => jobs.issue(day),
@@ -76,10 +77,12 @@ export async function runAggregator(
   const metrics = (): string => {
     const count = (sql: string): number => db.get<{ count: number }>(sql)?.count ?? 0;
     const written = influx?.counters();
+    const alerts = countFiring(db, uplink.caughtUp());
     const counters = {
       frames: uplink.counters().frames,
       frameFailures: uplink.counters().failures,
-      alertsFiring: count("SELECT count(*) AS count FROM alerts WHERE state = 'firing'"),
+      alertsFiring: alerts.firing,
+      alertsInhibited: alerts.inhibited,
       series: count("SELECT count(*) AS count FROM series"),
       summarisedReadings: count("SELECT coalesce(sum(readings), 0) AS count FROM series"),
       influxPending: influx?.pending() ?? 0,
@@ -94,7 +97,7 @@ export async function runAggregator(
     reviseIntervalMs: settings["reports.revise_interval"],
     now,
     log,
-    issued: (day, revision) => uplink.reportIssued(day, revision),
+    issued: (day, revision, summary) => uplink.reportIssued(day, revision, summary),
   });
   const closeParts = async (): Promise<void> => {
     await jobs.close();

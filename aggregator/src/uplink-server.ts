@@ -6,26 +6,34 @@ import { errorMessage } from "@weir/shared/errors";
 import { isSeriesNamePart } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { AgentMessage, AggregatorMessage, Lane } from "@weir/shared/wire/messages";
-import { decodeAgentMessage, encodeMessage, LANES, MESSAGE_BYTES_MAX, WIRE_VERSION } from "@weir/shared/wire/messages";
+import {
+  decodeAgentMessage,
+  decodeFrame,
+  encodeMessage,
+  LANES,
+  MESSAGE_BYTES_MAX,
+  WIRE_VERSION,
+} from "@weir/shared/wire/messages";
 import type { LiveEvents } from "./live-events.ts";
-import type { AgentStore } from "./stores/agents.ts";
+import type { AgentStore, Presence } from "./stores/agents.ts";
+import { alertView, firingSilences } from "./stores/alerts.ts";
 import type { SqlDatabase } from "./stores/database.ts";
 import type { AppliedFrames, QueuedFrame } from "./stores/frame-queue.ts";
 import { FrameQueue } from "./stores/frame-queue.ts";
 import type { FrameOrigin, FrameStore } from "./stores/frames.ts";
+import { createFrameChanges } from "./stores/frames.ts";
 import type { ThresholdStore } from "./stores/thresholds.ts";
 
 /**
  * The aggregator's end of the uplink: takes frames, commits them in groups, alerts first, and only then acknowledges.
  */
-export interface UplinkServer {
+export interface UplinkServer extends Presence {
   /** Takes over the socket of an upgrade to /uplink. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Sends a published version to every agent connected; others get it when they connect. */
   broadcast(version: ThresholdVersion): void;
-  /** Tells agents that a report was issued, so that their replays carry its revision. */
-  reportIssued(day: string, revision: number): void;
-  isConnected(agent: string): boolean;
+  /** Tells agents that a report was issued, so that their replays carry its revision, and watchers what it changed. */
+  reportIssued(day: string, revision: number, summary: string | null): void;
   /** Frames taken since the start, and those refused because they could not be applied. */
   counters(): { readonly frames: number; readonly failures: number };
   close(): Promise<void>;
@@ -44,9 +52,17 @@ export interface UplinkServerOptions {
 /** A connection that says nothing for this long, not even a status, is dead (half-open). */
 const SILENCE_MS_MAX = 20_000;
 
+/** Silence alerts that watchers are told of again when an agent comes or goes, at most, the newest. */
+const SILENCES_RETOLD_MAX = 256;
+
 interface Connection {
   readonly socket: WebSocket;
   origin: FrameOrigin | undefined;
+  /**
+   * A tick of this connection was applied. Alerts go before all other frames, so what the agent knew of silences when
+   * it connected is here by then, however old the tick is; its clock need not agree with ours.
+   */
+  caughtUp: boolean;
   lastHeardMs: number;
   /** It is being ended: what still arrives would be applied past a frame that was not, which would lose that one. */
   ended: boolean;
@@ -85,6 +101,8 @@ export function createUplinkServer(
   };
   const isConnected = (agent: string): boolean =>
     [...connections].some((connection) => connection.origin?.agent === agent);
+  const caughtUp = (): Set<string> =>
+    new Set([...connections].flatMap(({ caughtUp: is, origin }) => (is && origin ? [origin.agent] : [])));
 
   const greet = (connection: Connection, hello: Extract<AgentMessage, { type: "hello" }>): void => {
     if (hello.wire !== WIRE_VERSION) {
@@ -131,8 +149,27 @@ export function createUplinkServer(
   };
 
   const publishAgent = (agent: string): void => {
-    const view = agents.view(agent, isConnected(agent));
+    const view = agents.view(agent, { isConnected, caughtUp });
     if (view) events.publish({ type: "agent", agent: view });
+  };
+
+  /** Whether its silence alerts are held back has changed: watchers are told of the agent and of them. */
+  const publishSilences = (agent: string): void => {
+    publishAgent(agent);
+    publishAlerts(firingSilences(db, agent, SILENCES_RETOLD_MAX));
+  };
+
+  const publishAlerts = (alerts: ReadonlyArray<Parameters<typeof alertView>[0]>): void => {
+    if (alerts.length === 0) return;
+    const heard = caughtUp();
+    for (const alert of alerts) events.publish({ type: "alert", alert: alertView(alert, heard) });
+  };
+
+  const noteTick = (agent: string): void => {
+    const connection = [...connections].find(({ origin, ended }) => !ended && origin?.agent === agent);
+    if (!connection || connection.caughtUp) return;
+    connection.caughtUp = true;
+    publishSilences(agent);
   };
 
   const receive = (connection: Connection, message: AgentMessage): void => {
@@ -155,6 +192,9 @@ export function createUplinkServer(
         queue.push({ sender: connection, origin, lane: message.lane, seq: message.seq, body: message.frame });
         schedule();
         break;
+      case "ahead":
+        showAhead(origin, message.seq, message.frame);
+        break;
       case "thresholdsStored":
         thresholds.acknowledged(origin.agent, message.version);
         publishAgent(origin.agent);
@@ -164,6 +204,18 @@ export function createUplinkServer(
         publishAgent(origin.agent);
         break;
     }
+  };
+
+  /** Alerts of the present, shown before a backlog of older ones is through. They come again, and are acknowledged then. */
+  const showAhead = (origin: FrameOrigin, seq: number, body: Uint8Array): void => {
+    const changes = createFrameChanges();
+    try {
+      db.transaction(() => frames.applyAhead(origin, seq, decodeFrame(body), options.now(), changes));
+    } catch (error) {
+      options.log(`Cannot show alerts of ${origin.agent} ahead of their turn: ${errorMessage(error)}`);
+      return;
+    }
+    publishAlerts(changes.alerts);
   };
 
   const schedule = (): void => {
@@ -186,11 +238,12 @@ export function createUplinkServer(
     frameCount += applied.frames.length;
     const newest = new Map<Connection, number>();
     for (const { sender, seq } of applied.frames) newest.set(sender, seq);
-    for (const alert of applied.changes.alerts) events.publish({ type: "alert", alert });
+    publishAlerts(applied.changes.alerts);
     for (const [connection, seq] of newest) send(connection, { type: "ack", lane, seq });
     for (const { site, device, metrics, lastTsMs } of applied.changes.devices.values()) {
       events.publish({ type: "series", site, device, metrics: [...metrics], lastTsMs });
     }
+    for (const agent of applied.changes.ticked) noteTick(agent);
     if (applied.failed) fail(applied.failed.frame, applied.failed.error);
   };
 
@@ -202,7 +255,13 @@ export function createUplinkServer(
   };
 
   const accept = (socket: WebSocket): void => {
-    const connection: Connection = { socket, origin: undefined, lastHeardMs: options.now(), ended: false };
+    const connection: Connection = {
+      socket,
+      origin: undefined,
+      caughtUp: false,
+      lastHeardMs: options.now(),
+      ended: false,
+    };
     connections.add(connection);
     socket.on("ping", () => (connection.lastHeardMs = options.now()));
     socket.on("message", (data: Buffer) => {
@@ -218,7 +277,9 @@ export function createUplinkServer(
       connections.delete(connection);
       queue.drop(connection);
       // The store may be closed by the time that the last connections are.
-      if (connection.origin && !closed) publishAgent(connection.origin.agent);
+      if (!connection.origin || closed) return;
+      if (connection.caughtUp) publishSilences(connection.origin.agent);
+      else publishAgent(connection.origin.agent);
     });
   };
 
@@ -239,11 +300,12 @@ export function createUplinkServer(
     broadcast(version) {
       for (const connection of connections) if (connection.origin) send(connection, { type: "thresholds", version });
     },
-    reportIssued(day, revision) {
+    reportIssued(day, revision, summary) {
       for (const connection of connections) if (connection.origin) send(connection, { type: "report", day, revision });
-      events.publish({ type: "report", day, revision });
+      events.publish({ type: "report", day, revision, summary });
     },
     isConnected,
+    caughtUp,
     counters: () => ({ frames: frameCount, failures }),
     async close() {
       clearInterval(watching);

@@ -1,6 +1,7 @@
 import * as assert from "uvu/assert";
 import fc from "fast-check";
 import { Admission } from "@weir/agent/pipeline/admission";
+import type { Wanted } from "@weir/agent/store/stored-readings";
 import type { Block } from "@weir/shared/model/reading";
 import { suite } from "../support/suite.ts";
 
@@ -23,9 +24,9 @@ class Log {
   readonly stored: Block[] = [];
   admission = new Admission(this);
 
-  *blocks(fromMs: number, toMs: number): Generator<Block> {
+  *holding(wanted: Wanted): Generator<Block> {
     for (const block of this.stored) {
-      if (block.tsMs.some((tsMs) => tsMs >= fromMs && tsMs <= toMs)) yield block;
+      if (block.tsMs.some((tsMs) => wanted.tsMs.includes(tsMs))) yield block;
     }
   }
 

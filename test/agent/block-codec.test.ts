@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { BlockColumns, decodeBlock, decodeBlockInto, encodeBlock } from "@weir/agent/store/block-codec";
 import { CodedError } from "@weir/shared/errors";
 import type { Block } from "@weir/shared/model/reading";
@@ -123,6 +124,19 @@ test("decodes into the same columns again and again, longer blocks and shorter o
   assert.ok(columns.count === 0 && columns.series === series && columns.value === value);
 });
 
+/** Bytes of a block whose last four were a checksum, with the right one again. */
+function sealed(bytes: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  const end = copy.length - 4;
+  new DataView(copy.buffer).setUint32(end, crc32(copy.subarray(0, end)), true);
+  return copy;
+}
+
+/** A block of these bytes before the checksum. */
+function sealedWith(bytes: Uint8Array): Uint8Array {
+  return sealed(Uint8Array.from([...bytes, 0, 0, 0, 0]));
+}
+
 /** Decodes; undefined when that throws a CodedError of one of the two codes, and fails for any other error. */
 function decodedOf(bytes: Uint8Array): Block | undefined {
   try {
@@ -146,21 +160,37 @@ test("refuses every cut-off block and every block with something behind it", () 
   fc.assert(
     fc.property(anyBlock(40), (block) => {
       const bytes = encodeBlock(block);
-      for (let length = 0; length < bytes.length; length++)
-        assert.is(decodedOf(bytes.subarray(0, length)), undefined, `cut to ${length}`);
-      assert.is(decodedOf(Uint8Array.from([...bytes, 0])), undefined, "one byte too many");
+      const body = bytes.subarray(0, -4);
+      for (let length = 0; length < body.length; length++)
+        assert.is(decodedOf(sealedWith(body.subarray(0, length))), undefined, `cut to ${length}`);
+      assert.is(decodedOf(sealedWith(Uint8Array.from([...body, 0]))), undefined, "one byte too many");
+      assert.is(decodedOf(bytes.subarray(0, -1)), undefined, "cut within the checksum");
     }),
     { numRuns: 150 },
   );
 });
 
-test("answers a block with any bit flipped with an error or with readings that are possible", () => {
+test("refuses a block with any bit flipped, by its checksum", () => {
   fc.assert(
     fc.property(anyBlock(30), (block) => {
       const bytes = encodeBlock(block);
       for (let bit = 0; bit < bytes.length * 8; bit++) {
         bytes[bit >>> 3]! ^= 1 << (bit & 7);
-        const decoded = decodedOf(bytes);
+        assert.is(decodedOf(bytes), undefined);
+        bytes[bit >>> 3]! ^= 1 << (bit & 7);
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("answers any bit flipped before the checksum was made with an error or with readings that are possible", () => {
+  fc.assert(
+    fc.property(anyBlock(30), (block) => {
+      const bytes = encodeBlock(block);
+      for (let bit = 0; bit < bytes.length * 8; bit++) {
+        bytes[bit >>> 3]! ^= 1 << (bit & 7);
+        const decoded = decodedOf(sealed(bytes));
         if (decoded) assertIsBlock(decoded);
         bytes[bit >>> 3]! ^= 1 << (bit & 7);
       }
@@ -179,12 +209,12 @@ test("answers any bytes with a block or a CodedError", () => {
     fc.property(anyBlock(20), damages, (block, changes) => {
       const bytes = encodeBlock(block);
       for (const [at, to] of changes) bytes[at % bytes.length] = to;
-      answer(bytes);
+      answer(sealed(bytes));
     }),
     { numRuns: 2000 },
   );
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => answer(Uint8Array.from([2, ...bytes]))),
+    fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => answer(sealedWith(Uint8Array.from([3, ...bytes])))),
     { numRuns: 2000 },
   );
 });
@@ -192,20 +222,20 @@ test("answers any bytes with a block or a CodedError", () => {
 test("makes no columns for a count that the bytes cannot hold", () => {
   for (const count of [300, 65_536, 2 ** 21, 2 ** 21 + 1, 2 ** 31, 2 ** 32, 2 ** 49, Number.MAX_SAFE_INTEGER]) {
     const writer = new ByteWriter();
-    writer.uint8(2);
+    writer.uint8(3);
     writer.varint(count);
     writer.bytes(new Uint8Array(4));
     const columns = new BlockColumns();
-    assert.throws(() => decodeBlockInto(writer.toBytes(), columns), /too few for its/);
+    assert.throws(() => decodeBlockInto(sealedWith(writer.toBytes()), columns), /too few for its/);
     assert.is(columns.series.length, 0, `${count} readings`);
   }
   // As many bytes as a longer block than any would have at least.
   const long = new ByteWriter();
-  long.uint8(2);
+  long.uint8(3);
   long.varint(2 ** 21 + 1);
   long.bytes(new Uint8Array(100_000));
   const columns = new BlockColumns();
-  assert.throws(() => decodeBlockInto(long.toBytes(), columns), /too few for its/);
+  assert.throws(() => decodeBlockInto(sealedWith(long.toBytes()), columns), /too few for its/);
   assert.is(columns.series.length, 0);
   // The most that may be claimed by a few bytes: 128 readings for each two of them.
   const equal = blockOf(Array.from({ length: 65_536 }, () => ({ series: 9, tsMs: 1, value: 1.5, stamped: 0 })));
@@ -221,13 +251,13 @@ test("refuses a series below 0 or above 2^32 - 1", () => {
   assert.is(bytes[3], 2);
   for (const difference of [0, 1]) {
     bytes[3] = difference;
-    assert.is(decodedOf(bytes), undefined);
+    assert.is(decodedOf(sealed(bytes)), undefined);
   }
   const writer = new ByteWriter();
   writer.bytes(bytes.subarray(0, 3));
   writer.zigzag(2 ** 32 + 1);
   writer.bytes(bytes.subarray(4));
-  assert.is(decodedOf(writer.toBytes()), undefined);
+  assert.is(decodedOf(sealed(writer.toBytes())), undefined);
 });
 
 test("refuses a format it does not know, and says which", () => {
@@ -235,7 +265,7 @@ test("refuses a format it does not know, and says which", () => {
   bytes[0] = 1;
   assert.throws(
     () => decodeBlock(bytes),
-    (error: CodedError) => error.code === "BAD_BLOCK" && /format 1; this program reads 2/.test(error.message),
+    (error: CodedError) => error.code === "BAD_BLOCK" && /format 1; this program reads 3/.test(error.message),
   );
 });
 

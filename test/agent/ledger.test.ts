@@ -4,7 +4,7 @@ import { createColumns, growColumns, retainRows } from "@weir/agent/pipeline/bat
 import { CommitTimer } from "@weir/agent/pipeline/commit-timer";
 import { SeriesIndex, SeriesNames } from "@weir/agent/pipeline/dictionary";
 import { Ledger } from "@weir/agent/pipeline/ledger";
-import { DirtyPages, positionBytes, restorePositions } from "@weir/agent/pipeline/pages";
+import { DirtyPages } from "@weir/agent/pipeline/pages";
 import { SeriesOrder } from "@weir/agent/pipeline/series-order";
 import { suite } from "../support/suite.ts";
 
@@ -75,19 +75,6 @@ test("names come back by index", () => {
   assert.equal(names.keyOf(2), keys[2]);
 });
 
-test("pages of positions give the positions back", () => {
-  const positions = new Float64Array(2500).fill(-Infinity);
-  for (const series of [0, 1023, 1024, 2499]) positions[series] = 1000 + series;
-  const restored = new Float64Array(2500).fill(-Infinity);
-  for (const page of [0, 1, 2]) {
-    restorePositions(
-      { page, positions: positionBytes(positions.subarray(page * 1024, (page + 1) * 1024)) },
-      (series, tsMs) => (restored[series] = tsMs),
-    );
-  }
-  assert.equal(restored, positions);
-});
-
 test("recovery begins before the oldest entry that a page still needs", () => {
   const dirty = new DirtyPages();
   assert.is(dirty.recoverSeq(9), 9);
@@ -119,6 +106,7 @@ test("columns grow, and keep the chosen rows in order", () => {
   retainRows(
     columns,
     Uint8Array.from({ length: 20_000 }, (_, i) => (i % 2 === 0 ? 1 : 0)),
+    1,
   );
   assert.is(columns.count, 10_000);
   for (const row of [0, 1, 9999]) {

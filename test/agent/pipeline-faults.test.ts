@@ -129,3 +129,27 @@ test("a disk that fills between the checkpoint and the trimming of old rows ends
   line.pipeline.commit();
   assert.is(line.stored().length, 2);
 });
+
+test("a file that is damaged is told at once, not tried again for ever as a full disk is", () => {
+  line = new Line();
+  const commit = line.store.commit.bind(line.store);
+  const fail = (code: string): void => {
+    line.store.commit = () => {
+      throw Object.assign(new Error("database disk image is malformed"), { code });
+    };
+  };
+  fail("SQLITE_CORRUPT");
+  line.send("m", NOW_MS, 1);
+  assert.throws(() => line.pipeline.commit(), /malformed/);
+  assert.equal(line.warnings, []);
+  line.close();
+  line = new Line();
+  // Found damaged only while it is tried again.
+  fail("SQLITE_IOERR_WRITE");
+  line.send("m", NOW_MS, 1);
+  line.pipeline.commit();
+  assert.is(line.warnings.length, 1);
+  fail("SQLITE_CORRUPT_VTAB");
+  assert.throws(() => line.pipeline.commit(), /malformed/);
+  line.store.commit = commit;
+});

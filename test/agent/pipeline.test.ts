@@ -216,7 +216,7 @@ test("ticks tell of each loss once, over restarts too", () => {
   const sent = line.frames("data").filter((frame) => frame.kind === "tick");
   assert.equal(
     sent.map(({ kind: _, ...tick }) => tick),
-    line.ticks(),
+    line.ticks().map(({ nowMs, rejected, dropped }) => ({ nowMs, rejected, dropped })),
   );
 });
 

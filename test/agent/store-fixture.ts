@@ -15,6 +15,8 @@ export const EMPTY_BATCH: CommitBatch = {
   ledger: [],
   closedEpisodes: [],
   dropEpisodes: [],
+  refolds: [],
+  refoldsDone: [],
   checkpoint: undefined,
 };
 

@@ -108,7 +108,7 @@ test("counts log and lanes on after a restart and after everything was acknowled
 
 test("counts the log on even when every entry has been trimmed", () => {
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1), blockEntry(2)], checkpoint: checkpointAt(2) });
-  store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, entriesMax: 100 });
+  store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, rowsMax: 100, piecesByAge: true });
   assert.equal(ask("SELECT count(*) FROM log"), [0]);
   reopen();
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(3)] });
@@ -167,11 +167,11 @@ test("trims the log by bytes: the oldest first, never a threshold version", () =
   store.commit({ ...EMPTY_BATCH, entries, checkpoint: checkpointAt(12) });
   const blockBytes = blockEntry(1).body.length;
   const bytesMax = store.logBytes - 3 * blockBytes;
-  assert.is(store.trimLog({ bytesMax, receivedBeforeMs: 0, entriesMax: 100 }), 3);
+  assert.is(store.trimLog({ bytesMax, receivedBeforeMs: 0, rowsMax: 100, piecesByAge: true }), 3);
   assert.equal(ask("SELECT seq FROM log ORDER BY seq"), [1, 5, 6, 7, 8, 9, 10, 11, 12]);
   assert.is(store.logBytes, bytesMax);
   assert.equal(ask("SELECT sum(length(body)) FROM log"), [bytesMax]);
-  assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, entriesMax: 100 }), 7);
+  assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 0, rowsMax: 100, piecesByAge: true }), 7);
   assert.equal(
     store.thresholdVersions(1000).map(({ version }) => version),
     [1, 2],
@@ -202,7 +202,10 @@ test("forgets the episodes that no log is left to judge anew, and knows from whe
   const closedEpisodes = [episode(0, 300), episode(350, 950), episode(2000, 2100)] as never;
   const entries = [1000, 500, 3000].map((tsMs) => blockEntry(tsMs));
   store.commit({ ...EMPTY_BATCH, entries, closedEpisodes, checkpoint: checkpointAt(3) });
-  assert.is(store.trimLog({ bytesMax: blockEntry(3000).body.length, receivedBeforeMs: 0, entriesMax: 100 }), 2);
+  assert.is(
+    store.trimLog({ bytesMax: blockEntry(3000).body.length, receivedBeforeMs: 0, rowsMax: 100, piecesByAge: true }),
+    2,
+  );
   assert.is(store.wholeFromMs, 1001);
   assert.equal(
     store.episodesFrom(0, 0).map(({ startedMs }) => startedMs),
@@ -216,16 +219,16 @@ test("trims the log by age of receipt, and no more entries at once than it is to
   for (const receivedMs of [1000, 2000, 3000])
     store.commit({ ...EMPTY_BATCH, receivedMs, entries: [blockEntry(9), blockEntry(9)] });
   store.commit({ ...EMPTY_BATCH, checkpoint: checkpointAt(6) });
-  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 3);
-  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 1);
-  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, entriesMax: 3 }), 0);
+  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, rowsMax: 3, piecesByAge: true }), 3);
+  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, rowsMax: 3, piecesByAge: true }), 1);
+  assert.is(store.trimLog({ bytesMax: 1e9, receivedBeforeMs: 2001, rowsMax: 3, piecesByAge: true }), 0);
   assert.equal(ask("SELECT seq FROM log"), [5, 6]);
 });
 
 test("never trims what recovery still has to fold", () => {
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)], checkpoint: checkpointAt(1) });
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2), blockEntry(3)] });
-  assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 1e12, entriesMax: 100 }), 1);
+  assert.is(store.trimLog({ bytesMax: 0, receivedBeforeMs: 1e12, rowsMax: 100, piecesByAge: true }), 1);
   assert.equal(ask("SELECT seq FROM log"), [2, 3]);
 });
 
@@ -261,10 +264,6 @@ test("reads the log in order across its pages of reading, and by event time", ()
   );
   assert.is([...store.entries(150)].length, 50);
   assert.is([...store.entries(0, { fromMs: 100, toMs: 200 })].length, 10);
-  assert.equal(
-    Array.from(store.blocks(100, 130), (block) => block.value[0]),
-    [10, 11, 12, 13],
-  );
 });
 
 test("refuses a file of another version, another kind, and one that is not there", () => {
@@ -296,7 +295,8 @@ test("can be read beside a writer, and not written", () => {
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(1)] });
   const reader = new AgentStore(path, { readonly: true });
   store.commit({ ...EMPTY_BATCH, entries: [blockEntry(2)] });
-  assert.is([...reader.entries(0)].length, 2);
+  // As the file was when it was opened: one view, however long it is read.
+  assert.is([...reader.entries(0)].length, 1);
   assert.throws(() => reader.commit({ ...EMPTY_BATCH, entries: [blockEntry(3)] }), /readonly/);
   reader.close();
 });

@@ -27,6 +27,10 @@ class MemoryOutbox implements Outbox {
     return this.lanes[lane].filter(({ seq }) => seq > afterSeq).slice(0, limit);
   }
 
+  newestFrames(lane: Lane, afterSeq: number, limit: number): Array<{ seq: number; body: Uint8Array }> {
+    return this.frames(lane, afterSeq, Infinity).toReversed().slice(0, limit);
+  }
+
   acknowledge(lane: Lane, throughSeq: number): void {
     this.lanes[lane] = this.lanes[lane].filter(({ seq }) => seq > throughSeq);
   }
@@ -344,4 +348,30 @@ test("can be closed while nobody answers", async () => {
   await delay(50);
   await opened.close(1000);
   assert.match(log[0] ?? "", /No uplink to .* Trying again/);
+});
+
+test("after an outage the newest alerts go ahead of the backlog, and new ones as long as it lasts", async () => {
+  for (let i = 0; i < 100; i++) outbox.add("alerts", 500);
+  open({ windowBytes: 1000 });
+  const ahead = (): number[] => aggregator.heard.flatMap((message) => (message.type === "ahead" ? [message.seq] : []));
+  await eventually(() => assert.is(aggregator.frames().length, 2));
+  assert.equal(
+    ahead(),
+    Array.from({ length: 16 }, (_, i) => 100 - i),
+  );
+  const order = aggregator.heard.filter(({ type }) => type === "ahead" || type === "frame").map(({ type }) => type);
+  assert.is(order.indexOf("frame"), 16);
+  outbox.add("alerts", 500);
+  uplink!.wake();
+  await eventually(() => assert.is(ahead().at(-1), 101));
+  assert.is(ahead().length, 17);
+  // Their turn comes all the same, and once the backlog is through nothing goes ahead.
+  for (let seq = 2; seq <= 101; seq += 1) {
+    aggregator.say({ type: "ack", lane: "alerts", seq });
+    await eventually(() => assert.ok(aggregator.frames().includes(`alerts ${Math.min(101, seq + 1)}`)));
+  }
+  outbox.add("alerts", 500);
+  uplink!.wake();
+  await eventually(() => assert.is(aggregator.frames().at(-1), "alerts 102"));
+  assert.is(ahead().length, 17);
 });

@@ -1,15 +1,17 @@
 import fc from "fast-check";
 import * as assert from "uvu/assert";
 import { acknowledgeAlert, alertById, findAlerts } from "@weir/aggregator/stores/alerts";
+import { createFrameChanges } from "@weir/aggregator/stores/frames";
 import { SqlCellStore } from "@weir/aggregator/stores/cells";
 import { seriesColumns } from "@weir/aggregator/stores/series-columns";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
 import { mergePartials } from "@weir/shared/operators/partial";
+import type { Frame } from "@weir/shared/wire/messages";
 import { decodeWindows, encodeWindows } from "@weir/shared/wire/partial-codec";
 import { suite } from "../support/suite.ts";
 import type { TestReading } from "./stores-fixture.ts";
-import { partialsOf, Stores } from "./stores-fixture.ts";
+import { ALERT, partialsOf, Stores } from "./stores-fixture.ts";
 
 const test = suite("frames");
 
@@ -173,6 +175,24 @@ test("finds alerts by state, device and when they began or changed", () => {
   assert.equal(ids({ site: "other" }), []);
   assert.equal(ids({ sinceMs: 50_000 }), ["y"]);
   assert.equal(ids({ sinceMs: 5000 }), ["y", "x"]);
+});
+
+test("alerts applied ahead of their turn are bounded, and make room when it has come", () => {
+  const origin = stores.hello("a");
+  const frame = (from: number, length: number): Frame => ({
+    kind: "alerts",
+    alerts: Array.from({ length }, (_, i) => ({ ...ALERT, id: `x${from + i}`, startedAtMs: from + i })),
+  });
+  const ahead = (seq: number, alerts: Frame): void =>
+    stores.db.transaction(() => stores.frames.applyAhead(origin, seq, alerts, 1, createFrameChanges()));
+  const isKnown = (number: number): boolean => alertById(stores.db, `x${number}`) !== undefined;
+  ahead(5, frame(0, 10_001));
+  assert.equal([isKnown(9999), isKnown(10_000)], [true, false]);
+  ahead(6, frame(20_000, 1));
+  assert.not.ok(isKnown(20_000));
+  stores.applyAs(origin, "alerts", 5, frame(0, 10_001));
+  ahead(6, frame(20_000, 1));
+  assert.equal([isKnown(10_000), isKnown(20_000)], [true, true]);
 });
 
 test("losses are in the report of the day they were told on, by reason, once", () => {

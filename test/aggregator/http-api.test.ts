@@ -10,6 +10,9 @@ import { createFakeQueries, fakeAlert } from "./http-fake.ts";
 const NOW_MS = Date.parse("2025-06-12T14:00:00Z");
 const DAY_MS = 86_400_000;
 
+/** A day with two revisions in the fake plant. */
+const REVISED = "2025-06-10";
+
 const test = suite("aggregator http api");
 
 let queries: FakeQueries;
@@ -194,6 +197,39 @@ test("answers reports as CSV and as a page", async () => {
   assert.match(page.headers.get("content-security-policy") ?? "", /style-src 'sha256-/);
 });
 
+test("answers what each revision changed, and reports lead to it", async () => {
+  for (const suffix of ["", ".csv", ".html"]) {
+    const { headers } = await call(`/api/reports/daily/${REVISED}${suffix}`);
+    assert.is(headers.get("link"), `</api/reports/daily/${REVISED}/revisions>; rel="version-history"`);
+  }
+  const { json } = await call(`/api/reports/daily/${REVISED}/revisions`);
+  assert.equal(json, queries.revisions(REVISED));
+  assert.equal([json.total, json.revisions.length, json.revisions[1].changes], [2, 2, null]);
+  assert.match(json.revisions[0].changes.summary, /2 devices changed: .*readings/);
+  const listed = (await call("/api/reports/daily")).json.find((one: { day: string }) => one.day === REVISED);
+  assert.is(listed.changeSummary, json.revisions[0].changes.summary);
+  const page = (await call(`/api/reports/daily/${REVISED}.html`)).text;
+  assert.match(page, /<h2>Revisions<\/h2>[\s\S]*Revision 2[\s\S]*brno \/ pump-7[\s\S]*readings/);
+  assert.not.match((await call("/api/reports/daily/2025-06-11.html")).text, /Revisions/);
+  assertError(await call("/api/reports/daily/2001-01-01/revisions"), 404, "NOT_FOUND", /2001-01-01/);
+  assertError(await call("/api/reports/daily/2025-02-30/revisions"), 400, "BAD_PARAMETER", /^day: /);
+});
+
+test("lists alerts held back, or only others, when asked", async () => {
+  const held = (await call("/api/alerts?inhibited=true")).json;
+  assert.equal(
+    held.map(({ device, inhibited }: { device: string; inhibited: boolean }) => [device, inhibited]),
+    [
+      ["fan-north", true],
+      ["fan-north", true],
+    ],
+  );
+  const others = (await call("/api/alerts?inhibited=false")).json;
+  assert.ok(others.every(({ inhibited }: { inhibited: boolean }) => !inhibited));
+  assert.is((await call("/api/alerts")).json.length, held.length + others.length);
+  assertError(await call("/api/alerts?inhibited=maybe"), 400, "BAD_PARAMETER", /^inhibited: /);
+});
+
 test("tells a day that is none from a day without readings", async () => {
   for (const suffix of ["", ".csv", ".html"]) {
     assertError(await call(`/api/reports/daily/2025-02-30${suffix}`), 400, "BAD_PARAMETER", /^day: "2025-02-30"/);
@@ -262,6 +298,7 @@ test("documents every route with all the fields of its answer", async () => {
     "/api/alerts": queries.alerts({ limit: 10 }),
     "/api/reports/daily": queries.reportDays(),
     "/api/reports/daily/{day}": queries.report("2025-06-11", { recompute: false })!.report,
+    "/api/reports/daily/{day}/revisions": queries.revisions(REVISED),
     "/api/thresholds": queries.thresholds(),
     "/api/thresholds/{version}": queries.threshold(3),
   };
@@ -278,9 +315,11 @@ test("documents every route with all the fields of its answer", async () => {
 // oxlint-disable-next-line typescript/no-explicit-any
 function assertDescribed(document: any, given: any, value: any, where: string): void {
   const schema = given.$ref ? document.components.schemas[given.$ref.split("/").at(-1)] : given;
-  const types = new Set([schema.type].flat());
+  const options = schema.anyOf ?? [schema];
+  const types = new Set(options.flatMap((option: { type: string }) => option.type));
   if (value === null) {
-    assert.ok(types.has("null") || schema.nullable, `${where} may be null`);
+    const isNullable = options.some((option: { nullable?: boolean }) => option.nullable);
+    assert.ok(types.has("null") || isNullable, `${where} may be null`);
   } else if (Array.isArray(value)) {
     assert.ok(types.has("array"), `${where} is an array`);
     for (const item of value.slice(0, 50)) assertDescribed(document, schema.items, item, `${where}[]`);

@@ -1,18 +1,22 @@
 import type {
   AgentView,
   AlertFilter,
+  AlertView,
   DeviceDetail,
   DeviceView,
   LiveEvent,
   Queries,
+  Quarantine,
   ReportAnswer,
   ReportListing,
+  ReportRevision,
   SeriesColumns,
   SeriesRange,
   ThresholdListing,
 } from "@weir/aggregator/queries";
+import { reportChanges } from "@weir/aggregator/report-changes";
 import { CodedError } from "@weir/shared/errors";
-import type { AlertKind, AlertState, AlertView, Severity } from "@weir/shared/model/alert";
+import type { AlertKind, AlertState, Severity } from "@weir/shared/model/alert";
 import { alertId } from "@weir/shared/model/alert";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import type { DailyReport, DeviceReport } from "@weir/shared/model/report";
@@ -34,6 +38,9 @@ export interface FakeQueries extends Queries {
   failNext: Error | undefined;
   isReady: boolean;
 }
+
+/** A device whose clock is ahead, and one of which no reading was ever taken. */
+const QUARANTINE = { sinceMs: 12 * MINUTE_MS, lastMs: 900, aheadMs: 52_000, readings: 1431 };
 
 const METRICS: ReadonlyArray<{ name: string; base: number; swing: number; high: number; low: number | null }> = [
   { name: "bearing_temperature", base: 62, swing: 9, high: 74, low: null },
@@ -70,6 +77,7 @@ export function fakeAlert(nowMs: number, over: Partial<AlertView> = {}): AlertVi
     agent: "gw-brno-1",
     ackedBy: null,
     ackedAtMs: null,
+    inhibited: false,
     ...key,
     startedAtMs,
     id: over.id ?? alertId(key, kind, startedAtMs),
@@ -80,6 +88,7 @@ export function fakeAlert(nowMs: number, over: Partial<AlertView> = {}): AlertVi
 export function createFakeQueries(nowMs: number, options: { readonly alerts?: number } = {}): FakeQueries {
   const alerts = new Map<string, AlertView>();
   for (const alert of manyAlerts(nowMs, options.alerts ?? 24)) alerts.set(alert.id, alert);
+  if (options.alerts === undefined) for (const alert of silences(nowMs)) alerts.set(alert.id, alert);
   const listeners = new Set<(event: LiveEvent) => void>();
   const versions = fakeVersions(nowMs);
   const asked: unknown[] = [];
@@ -131,6 +140,10 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
       asked.push({ day, recompute });
       const report = reports.get(day);
       return report && { report, bytes: canonicalJson(report) };
+    },
+    revisions(day) {
+      const report = reports.get(day);
+      return report && { day, total: report.revision, revisions: fakeRevisions(report) };
     },
     thresholds: () => versions.map(thresholdListing),
     threshold: (version) => versions.find((candidate) => candidate.version === version),
@@ -189,12 +202,24 @@ function matches(alert: AlertView, filter: AlertFilter): boolean {
     (filter.state === undefined || alert.state === filter.state) &&
     (filter.site === undefined || alert.site === filter.site) &&
     (filter.device === undefined || alert.device === filter.device) &&
+    (filter.inhibited === undefined || alert.inhibited === filter.inhibited) &&
     (filter.sinceMs === undefined || alert.startedAtMs >= filter.sinceMs)
   );
 }
 
 function newestFirst(a: AlertView, b: AlertView): number {
   return b.startedAtMs - a.startedAtMs;
+}
+
+/** Of the gateway that is offline, and one whose gateway is there. */
+function silences(nowMs: number): AlertView[] {
+  const over = { kind: "silence", severity: "warning", value: 60, low: null, high: 60, breaches: 0 } as const;
+  const away = { site: "ostrava", device: "fan-north", agent: "gw-ostrava-1", inhibited: true };
+  return [
+    fakeAlert(nowMs, { ...over, ...away, metric: "vibration_rms", startedAtMs: nowMs - 3 * HOUR_MS }),
+    fakeAlert(nowMs, { ...over, ...away, metric: "oil_pressure", startedAtMs: nowMs - 3 * HOUR_MS - 5000 }),
+    fakeAlert(nowMs, { ...over, device: "pump-8", metric: "oil_pressure", startedAtMs: nowMs - 4 * MINUTE_MS }),
+  ];
 }
 
 function manyAlerts(nowMs: number, count: number): AlertView[] {
@@ -237,7 +262,8 @@ function deviceView(
   alerts: ReadonlyMap<string, AlertView>,
 ): DeviceView {
   const firing = [...alerts.values()].filter(
-    (alert) => alert.state === "firing" && alert.site === entry.site && alert.device === entry.device,
+    (alert) =>
+      alert.state === "firing" && !alert.inhibited && alert.site === entry.site && alert.device === entry.device,
   );
   return {
     site: entry.site,
@@ -246,9 +272,15 @@ function deviceView(
     metrics: METRICS.map((metric) => metric.name),
     firstTsMs: nowMs - 20 * DAY_MS,
     lastTsMs: nowMs - entry.ageMs,
+    watermarkMs: nowMs - entry.ageMs,
     firing: firing.length,
     health: entry.health,
+    quarantine: entry.device === "press-02" ? { agent: entry.agent, ...quarantine(nowMs) } : null,
   };
+}
+
+function quarantine(nowMs: number): Omit<Quarantine, "agent"> {
+  return { ...QUARANTINE, sinceMs: nowMs - QUARANTINE.sinceMs, lastMs: nowMs - QUARANTINE.lastMs };
 }
 
 function deviceDetail(view: DeviceView): DeviceDetail {
@@ -311,10 +343,17 @@ function fakeAgents(nowMs: number): AgentView[] {
     rejected: { json_malformed: 14, time_ahead: 3 },
     dropped: {},
   };
+  const there = {
+    connected: true,
+    caughtUp: true,
+    gauges: { refolds_total: 4 },
+    quarantined: [],
+    inhibitedAlerts: 0,
+  };
   return [
     {
       agent: "gw-brno-1",
-      connected: true,
+      ...there,
       lastSeenMs: nowMs - 800,
       version: "0.1.0",
       thresholdVersion: 3,
@@ -324,7 +363,11 @@ function fakeAgents(nowMs: number): AgentView[] {
     },
     {
       agent: "gw-leipzig-1",
-      connected: true,
+      ...there,
+      quarantined: [
+        { site: "leipzig", device: "press-02", ...quarantine(nowMs) },
+        { site: "leipzig", device: "press-99", ...quarantine(nowMs), aheadMs: 7_260_000, readings: 1 },
+      ],
       lastSeenMs: nowMs - 400,
       version: "0.1.0",
       thresholdVersion: 3,
@@ -334,7 +377,10 @@ function fakeAgents(nowMs: number): AgentView[] {
     },
     {
       agent: "gw-ostrava-1",
+      ...there,
       connected: false,
+      caughtUp: false,
+      inhibitedAlerts: 2,
       lastSeenMs: nowMs - 3 * HOUR_MS,
       version: "0.1.0",
       thresholdVersion: 2,
@@ -381,10 +427,39 @@ function fakeVersions(nowMs: number): ThresholdVersion[] {
   ];
 }
 
-function listing({ day, revision, devices }: DailyReport): ReportListing {
+/** The report as it was before readings of two devices came late. */
+function beforeLateData(report: DailyReport): DailyReport {
+  const devices = report.devices.map((device): DeviceReport => {
+    if (!["pump-7", "press-01"].includes(device.device)) return device;
+    const [metric, ...others] = device.metrics;
+    const earlier = { ...metric!, count: metric!.count - 300, p99: metric!.p99 - 1.25 };
+    return { ...device, readings: device.readings - 300, health: device.health - 1.5, metrics: [earlier, ...others] };
+  });
+  const { completeness } = report;
+  const readings = completeness.readings - 600;
+  const ratio = readings / completeness.expectedReadings;
+  return { ...report, devices, completeness: { ...completeness, readings, ratio } };
+}
+
+/** All revisions, newest first: each but the first as if the same readings had come late. */
+function fakeRevisions(report: DailyReport): ReportRevision[] {
+  const before = beforeLateData(report);
+  const changes = reportChanges(before, report);
+  return Array.from({ length: report.revision }, (_, index) => {
+    const revision = report.revision - index;
+    const issuedAtMs = Date.parse(`${report.day}T00:10:00Z`) + DAY_MS + revision * HOUR_MS;
+    const { completeness } = report;
+    if (revision === 1) return { revision, issuedAtMs, completenessBefore: null, completeness, changes: null };
+    return { revision, issuedAtMs, completenessBefore: before.completeness, completeness, changes };
+  });
+}
+
+function listing(report: DailyReport): ReportListing {
+  const { day, revision, devices } = report;
   const issuedAtMs = revision === 0 ? null : Date.parse(`${day}T00:10:00Z`) + DAY_MS;
   const worstHealth = revision === 0 ? null : Math.min(...devices.map((device) => device.health));
-  return { day, revision, issuedAtMs, devices: devices.length, worstHealth };
+  const changeSummary = revision > 1 ? reportChanges(beforeLateData(report), report).summary : null;
+  return { day, revision, issuedAtMs, devices: devices.length, worstHealth, changeSummary };
 }
 
 function fakeReport(day: string, revision: number, endMs: number): DailyReport {
@@ -439,7 +514,7 @@ function fakeReport(day: string, revision: number, endMs: number): DailyReport {
       dropped: {},
     },
     lineage: {
-      operatorVersion: 1,
+      operatorVersion: 2,
       thresholdVersions: [2, 3],
       sources: [
         {

@@ -85,7 +85,7 @@ test("says hello, then sends everything that changes, in order, to everybody", a
   const alert = fakeAlert(NOW_MS);
   queries.push(alert);
   queries.emit({ type: "series", site: "brno", device: "pump-7", metrics: ["oil_pressure"], lastTsMs: 7 });
-  queries.emit({ type: "report", day: "2025-06-11", revision: 2 });
+  queries.emit({ type: "report", day: "2025-06-11", revision: 2, summary: "1 device changed: a readings 1 → 2" });
   for (const { messages } of [one, two]) {
     await until("four messages", () => messages.length === 4);
     assert.equal(messages[0], { type: "hello", timeMs: NOW_MS, pingIntervalMs: 15_000 });

@@ -1,5 +1,6 @@
 import { csvField, reportCsv } from "@weir/aggregator/http/report-csv";
 import { reportPage } from "@weir/aggregator/http/report-html";
+import { reportChanges } from "@weir/aggregator/report-changes";
 import type { DailyReport } from "@weir/shared/model/report";
 import * as fc from "fast-check";
 import * as assert from "uvu/assert";
@@ -77,18 +78,33 @@ test("disarms texts that a spreadsheet would run", () => {
 
 test("escapes any name in the page", () => {
   const attack = `"><img src=x onerror='alert(1)'>&amp;`;
-  const page = reportPage(named(attack));
+  const page = reportPage(named(attack), []);
   assert.not.match(page, /<img/);
   assert.match(page, /&quot;&gt;&lt;img src=x onerror=&#39;alert\(1\)&#39;&gt;&amp;amp;/);
 });
 
+test("puts what revisions changed on the page, escaped, the newest of them", () => {
+  const attack = "<img src=x>";
+  const earlier = { ...named(attack).devices[0]!, readings: 1 };
+  const changes = reportChanges({ ...report, devices: [earlier] }, named(attack));
+  const { completeness } = report;
+  const revisions = Array.from({ length: 14 }, (_, i) => {
+    return { revision: 15 - i, issuedAtMs: i, completenessBefore: completeness, completeness, changes };
+  });
+  const page = reportPage(named(attack), revisions);
+  assert.not.match(page, /<img/);
+  assert.match(page, /Revision 15[\s\S]*&lt;img src=x&gt; \/ &lt;img src=x&gt;[\s\S]*readings[\s\S]*<td>1<\/td>/);
+  assert.not.match(page, /Revision 5</);
+  assert.match(page, /4 earlier revisions/);
+});
+
 test("rounds completeness down, so that only a whole day reads as 100 %", () => {
   const almost = { ...report, completeness: { ...report.completeness, ratio: 0.999999 } };
-  assert.match(reportPage(almost), /99\.99 %/);
+  assert.match(reportPage(almost, []), /99\.99 %/);
 });
 
 test("puts a device without metrics on the page and a report without devices nowhere wrong", () => {
   const empty: DailyReport = { ...report, devices: [] };
   assert.is(parseCsv(reportCsv(empty)).length, 1);
-  assert.match(reportPage(empty), /No device has readings/);
+  assert.match(reportPage(empty, []), /No device has readings/);
 });

@@ -4,6 +4,7 @@ import { createLiveEvents } from "@weir/aggregator/live-events";
 import { renderMetrics } from "@weir/aggregator/metrics";
 import type { LiveEvent, Queries } from "@weir/aggregator/queries";
 import { createSqlQueries } from "@weir/aggregator/queries-sqlite";
+import { countFiring } from "@weir/aggregator/stores/alerts";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
 import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
 import { createCalendar } from "@weir/shared/operators/calendar";
@@ -22,21 +23,36 @@ const test = suite("queries");
 const DAY_MS = Date.UTC(2026, 2, 14);
 const HOUR_MS = 3_600_000;
 
+const COUNTERS = {
+  frames: 5,
+  frameFailures: 0,
+  alertsFiring: 1,
+  alertsInhibited: 2,
+  series: 2,
+  summarisedReadings: 9,
+  influxPending: 3,
+  influxPoints: 4,
+  influxFailures: 0,
+};
+const LEDGER = { stored: 0, duplicates: 0, rejected: {}, dropped: {} };
+
 let stores: Stores;
 let queries: Queries;
 let broadcast: ThresholdVersion[];
 let issued: string[];
+let caughtUp: Set<string>;
 
 test.before.each(() => {
   stores = new Stores();
   broadcast = [];
   issued = [];
+  caughtUp = new Set(["a"]);
   const thresholds = new ThresholdStore(stores.db);
   queries = createSqlQueries(stores.db, stores.agents, stores.reports, thresholds, stores.history, createLiveEvents(), {
     timezone: "UTC",
     thresholdLeadMs: 5000,
     now: () => DAY_MS,
-    isConnected: (agent) => agent === "a",
+    presence: { isConnected: (agent) => agent === "a", caughtUp: () => caughtUp },
     broadcast: (version) => broadcast.push(version),
     metrics: () => "",
     issue: (day) => issued.push(day),
@@ -53,7 +69,7 @@ test("lists devices with their metrics, times, firing alerts and newest health",
   ]);
   stores.alert(origin, { id: "x", startedAtMs: DAY_MS });
   stores.alert(origin, { id: "y", startedAtMs: DAY_MS, state: "resolved" });
-  const shared = { site: "s", agent: "a", firstTsMs: DAY_MS };
+  const shared = { site: "s", agent: "a", firstTsMs: DAY_MS, health: null, quarantine: null };
   assert.equal(queries.devices(), [
     {
       ...shared,
@@ -61,10 +77,17 @@ test("lists devices with their metrics, times, firing alerts and newest health",
       metrics: ["rpm"],
       firstTsMs: DAY_MS + 9000,
       lastTsMs: DAY_MS + 9000,
+      watermarkMs: DAY_MS + 9000,
       firing: 0,
-      health: null,
     },
-    { ...shared, device: "pump", metrics: ["flow", "temp"], lastTsMs: DAY_MS + 5000, firing: 1, health: null },
+    {
+      ...shared,
+      device: "pump",
+      metrics: ["flow", "temp"],
+      lastTsMs: DAY_MS + 5000,
+      watermarkMs: DAY_MS + 5000,
+      firing: 1,
+    },
   ]);
   stores.reports.issue("2026-03-14", 1);
   assert.ok(queries.devices().every(({ health }) => health !== null && health > 0));
@@ -183,24 +206,17 @@ test("lists agents with whether they are connected", () => {
 });
 
 test("metrics escape what agents may hold, and say each family once", () => {
-  const counters = {
-    frames: 5,
-    frameFailures: 0,
-    alertsFiring: 1,
-    series: 2,
-    summarisedReadings: 9,
-    influxPending: 3,
-    influxPoints: 4,
-    influxFailures: 0,
-  };
   const ledger = { stored: 7, duplicates: 1, rejected: { json_shape: 2 }, dropped: { outbox_full: 3 } };
-  const view = { lastSeenMs: 0, version: "", thresholdVersion: null, series: 0, readings: 0, ledger };
-  const text = renderMetrics(counters, [
+  const about = { lastSeenMs: 0, version: "", thresholdVersion: null, series: 0, readings: 0, inhibitedAlerts: 0 };
+  const view = { ...about, caughtUp: false, ledger, gauges: {}, quarantined: [] };
+  const text = renderMetrics(COUNTERS, [
     { agent: 'a"b\\c\nd', connected: true, ...view },
     { agent: "e", connected: false, ...view },
   ]);
   const lines = text.split("\n");
   assert.ok(lines.includes("weir_frames_total 5"));
+  assert.ok(lines.includes("weir_alerts_firing 1"));
+  assert.ok(lines.includes("weir_alerts_inhibited 2"));
   assert.ok(lines.includes('weir_agent_connected{agent="a\\"b\\\\c\\nd"} 1'), text);
   assert.ok(lines.includes('weir_agent_readings_total{agent="e",outcome="dropped",reason="outbox_full"} 3'));
   const types = lines.filter((line) => line.startsWith("# TYPE"));
@@ -208,6 +224,128 @@ test("metrics escape what agents may hold, and say each family once", () => {
   assert.ok(
     lines.every((line) => line === "" || line.startsWith("# ") || /^[a-z_]+(\{.*\})? -?\d+$/.test(line)),
     text,
+  );
+});
+
+test("metrics hold every gauge of an agent that is named as metrics are, counters by their ending, at most 64", () => {
+  const origin = stores.hello("a");
+  stores.hello("b");
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`g${String(i).padStart(3, "0")}`, i]));
+  const odd = {
+    "Bad-name": 1,
+    _x: 1,
+    ok_total: 7,
+    connected: 5,
+    depth: 1.5,
+    text: "x",
+    none: Number.NaN,
+    'a"} 1\n': 2,
+  };
+  const status = { series: 1, readings: 1, ledger: LEDGER, quarantined: [] };
+  stores.agents.status(origin, { ...status, gauges: odd as unknown as Record<string, number> }, 1);
+  const lines = renderMetrics(COUNTERS, queries.agents()).split("\n");
+  assert.ok(lines.includes("# TYPE weir_agent_ok_total counter"));
+  assert.ok(lines.includes('weir_agent_ok_total{agent="a"} 7'));
+  assert.ok(lines.includes("# TYPE weir_agent_depth gauge"));
+  assert.ok(lines.includes('weir_agent_depth{agent="a"} 1.5'));
+  assert.equal(
+    lines.filter((line) => line.startsWith("weir_agent_connected")),
+    ['weir_agent_connected{agent="a"} 1', 'weir_agent_connected{agent="b"} 0'],
+  );
+  assert.equal(
+    lines.filter((line) => /^weir_agent_(bad|_x|text|none|a")/i.test(line)),
+    [],
+  );
+  assert.ok(lines.includes('weir_agent_quarantined_devices{agent="a"} 0'));
+  stores.agents.status(origin, { ...status, gauges: many }, 1);
+  const kept = renderMetrics(COUNTERS, queries.agents()).match(/^weir_agent_g\d+\{/gm);
+  assert.equal([kept?.length, kept?.at(-1)], [64, "weir_agent_g063{"]);
+  assert.equal(Object.keys(queries.agents()[0]!.gauges).length, 64);
+});
+
+test("shows devices in quarantine at their agent and at the device, also those that never had a reading taken", () => {
+  const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
+  stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [1, DAY_MS, 1],
+  ]);
+  const state = { sinceMs: 1, lastMs: 5, aheadMs: 50_000, readings: 12 };
+  const quarantined = ["pump", "never"].map((device) => ({ site: "s", device, ...state }));
+  const more = Array.from({ length: 200 }, (_, i) => ({ site: "s", device: `x${i}`, ...state }));
+  const broken = [{ site: "s" }, null, "x"] as unknown as typeof more;
+  const status = { series: 1, readings: 1, ledger: LEDGER, gauges: {} };
+  stores.agents.status(origin, { ...status, quarantined: [...quarantined, ...broken, ...more] }, 1);
+  assert.equal(queries.agents()[0]?.quarantined.slice(0, 2), quarantined);
+  assert.is(queries.agents()[0]?.quarantined.length, 97, "a hundred were read, three of them broken");
+  assert.equal(
+    queries.devices().map(({ device, quarantine }) => [device, quarantine]),
+    [
+      ["fan", null],
+      ["pump", { agent: "a", ...state }],
+    ],
+  );
+  assert.equal(queries.device("s", "pump")?.quarantine, { agent: "a", ...state });
+  assert.match(renderMetrics(COUNTERS, queries.agents()), /^weir_agent_quarantined_devices\{agent="a"\} 97$/m);
+  // Another agent heard of it later.
+  const later = { ...state, lastMs: 6 };
+  stores.agents.status(stores.hello("b"), { ...status, quarantined: [{ site: "s", device: "pump", ...later }] }, 1);
+  assert.equal(queries.device("s", "pump")?.quarantine, { agent: "b", ...later });
+  stores.agents.status(stores.hello("b"), { ...status, quarantined: [] }, 1);
+  stores.agents.status(origin, { ...status, quarantined: [] }, 1);
+  assert.is(queries.device("s", "pump")?.quarantine, null);
+});
+
+test("silence is held back while its agent is away: neither counted as firing nor hidden", () => {
+  const [a, b] = [stores.hello("a", ["pump/temp"]), stores.hello("b", ["fan/rpm"])];
+  stores.readings(a, [[0, DAY_MS, 1]]);
+  stores.readings(b, [[0, DAY_MS, 1]]);
+  stores.alert(a, { id: "a-silent", startedAtMs: 5, kind: "silence" });
+  stores.alert(b, { id: "b-silent", startedAtMs: 4, kind: "silence", device: "fan" });
+  stores.alert(b, { id: "b-over", startedAtMs: 3, kind: "silence", device: "fan", state: "resolved" });
+  stores.alert(b, { id: "b-high", startedAtMs: 2, device: "fan" });
+  const held = (): string[] => queries.alerts({ limit: 9, inhibited: true }).map(({ id }) => id);
+  const flags = (): unknown => queries.alerts({ limit: 9 }).map(({ inhibited }) => inhibited);
+  const firing = (): unknown => queries.devices().map((device) => [device.device, device.firing]);
+  const heldAt = (): unknown => queries.agents().map(({ inhibitedAlerts }) => inhibitedAlerts);
+  assert.equal([held(), flags()], [["b-silent"], [false, true, false, false]]);
+  assert.equal(
+    queries.alerts({ limit: 9, inhibited: false }).map(({ id }) => id),
+    ["a-silent", "b-over", "b-high"],
+  );
+  assert.equal(queries.alerts({ limit: 1, inhibited: false, state: "firing", site: "s", device: "fan" }).length, 1);
+  assert.equal(countFiring(stores.db, caughtUp), { firing: 2, inhibited: 1 });
+  assert.equal(
+    [firing(), heldAt()],
+    [
+      [
+        ["fan", 1],
+        ["pump", 1],
+      ],
+      [0, 1],
+    ],
+  );
+  // As after a start of the aggregator: nobody has come yet.
+  caughtUp = new Set();
+  assert.equal(
+    [held(), flags()],
+    [
+      ["a-silent", "b-silent"],
+      [true, true, false, false],
+    ],
+  );
+  assert.equal(countFiring(stores.db, caughtUp), { firing: 1, inhibited: 2 });
+  assert.is(queries.acknowledge("a-silent", "ann")?.inhibited, true);
+  caughtUp = new Set(["a", "b", 'odd"name']);
+  assert.equal(
+    [held(), firing(), heldAt()],
+    [
+      [],
+      [
+        ["fan", 2],
+        ["pump", 1],
+      ],
+      [0, 0],
+    ],
   );
 });
 

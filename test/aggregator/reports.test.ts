@@ -1,5 +1,6 @@
 import * as assert from "uvu/assert";
 import fc from "fast-check";
+import { REVISIONS_LISTED_MAX } from "@weir/aggregator/stores/reports";
 import { SqlCellStore } from "@weir/aggregator/stores/cells";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { suite } from "../support/suite.ts";
@@ -31,14 +32,14 @@ test("issues a report once, and a revision when late data changes it", () => {
   stores.readings(origin, hour(0, START_MS));
   stores.tick(origin, START_MS + DAY_MS);
   assert.equal(stores.reports.due(dayName(1)), [dayName(0)]);
-  assert.is(stores.reports.issue(dayName(0), 5)?.revision, 1);
+  assert.is(stores.reports.issue(dayName(0), 5)?.report.revision, 1);
   assert.equal(stores.reports.due(dayName(1)), []);
   assert.is(stores.reports.issue(dayName(0), 6), undefined);
   assert.is(stores.reports.make(dayName(0), { batch: true })?.report.revision, 1);
   stores.readings(origin, hour(0, START_MS + 5 * HOUR_MS));
   assert.equal(stores.reports.due(dayName(1)), [dayName(0)]);
   assert.is(stores.reports.make(dayName(0), { batch: false })?.report.revision, 2);
-  assert.is(stores.reports.issue(dayName(0), 7)?.revision, 2);
+  assert.is(stores.reports.issue(dayName(0), 7)?.report.revision, 2);
   assert.equal(stores.reports.issuedRevisions(), [{ day: dayName(0), revision: 2 }]);
 });
 
@@ -78,10 +79,139 @@ test("the days after a changed one are due as well: its health is in their trend
   assert.equal(stores.reports.due(dayName(3)), days);
   // The second day has no trend yet, so it stays as it is.
   assert.equal(
-    days.map((day) => stores.reports.issue(day, 2)?.revision),
+    days.map((day) => stores.reports.issue(day, 2)?.report.revision),
     [2, undefined, 2],
   );
   for (const day of days) assert.is(stores.live(day), stores.batch(day));
+});
+
+test("keeps what each revision changed beside the reports, and tells it newest first", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
+  stores.readings(origin, hour(0, START_MS));
+  stores.tick(origin, START_MS + DAY_MS);
+  assert.equal(stores.reports.revisions(dayName(0)), { day: dayName(0), total: 0, revisions: [] });
+  assert.is(stores.reports.issue(dayName(0), 5)?.summary, null);
+  stores.readings(origin, hour(0, START_MS + 5 * HOUR_MS, 7));
+  assert.is(stores.reports.issue(dayName(0), 6)?.summary, "1 device changed: pump readings 6 → 12");
+  stores.readings(origin, hour(1, START_MS));
+  stores.reports.issue(dayName(0), 7);
+  // What was issued is still the function of the data that a replay makes.
+  assert.is(stores.live(dayName(0)), stores.batch(dayName(0)));
+  assert.not.match(stores.live(dayName(0))!, /changes|summary/);
+
+  const { total, revisions } = stores.reports.revisions(dayName(0))!;
+  assert.is(total, 3);
+  assert.equal(
+    revisions.map(({ revision, issuedAtMs, changes }) => [revision, issuedAtMs, changes?.summary ?? null]),
+    [
+      [3, 7, "1 device changed: fan added"],
+      [2, 6, "1 device changed: pump readings 6 → 12"],
+      [1, 5, null],
+    ],
+  );
+  assert.equal(
+    revisions.map(({ completenessBefore, completeness }) => [completenessBefore?.readings, completeness.readings]),
+    [
+      [12, 18],
+      [6, 12],
+      [undefined, 6],
+    ],
+  );
+  const [pump] = revisions[1]!.changes!.devices;
+  assert.equal(
+    pump?.metrics[0]?.fields.find(({ field }) => field === "max"),
+    { field: "max", before: 1.5, after: 7.5 },
+  );
+  assert.is(stores.reports.list()[0]?.changeSummary, "1 device changed: fan added");
+  assert.is(stores.reports.revisions(dayName(5)), undefined);
+});
+
+test("tells the newest thirty revisions, with the completeness before the last of them, and counts all", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.tick(origin, START_MS + DAY_MS);
+  for (let i = 0; i < 35; i++) {
+    stores.readings(origin, [[0, START_MS + i * 60_000, i]]);
+    stores.reports.issue(dayName(0), i);
+  }
+  const { total, revisions } = stores.reports.revisions(dayName(0))!;
+  assert.equal([total, revisions.length, revisions.at(-1)?.revision], [35, REVISIONS_LISTED_MAX, 6]);
+  assert.is(revisions.at(-1)?.completenessBefore?.readings, 5);
+});
+
+test("a tick that moves the clock within a day makes its issued report due, and its kept health stale", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5, 600_000));
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (const day of [0, 1]) stores.readings(origin, hour(0, START_MS + day * DAY_MS));
+  stores.tick(origin, START_MS + 6 * HOUR_MS);
+  const expected = (): number | undefined =>
+    stores.reports.make(dayName(0), { batch: false })?.report.completeness.expectedReadings;
+  stores.reports.issue(dayName(0), 1);
+  stores.reports.issue(dayName(1), 1);
+  assert.is(expected(), 36);
+  assert.equal(stores.reports.due(dayName(9)), []);
+  stores.tick(origin, START_MS + 9 * HOUR_MS);
+  assert.is(expected(), 54);
+  assert.equal(stores.reports.due(dayName(9)), [dayName(0), dayName(1)]);
+  assert.is(stores.live(dayName(1)), stores.batch(dayName(1)));
+  // A clock that stands still, or an older tick, changes nothing.
+  for (const day of [0, 1]) stores.reports.issue(dayName(day), 2);
+  stores.tick(origin, START_MS + 9 * HOUR_MS);
+  stores.tick(origin, START_MS + 8 * HOUR_MS);
+  assert.equal(stores.reports.due(dayName(9)), []);
+  assert.is(expected(), 54);
+});
+
+test("a device whose clock is ahead moves neither other devices' expectation nor their reports", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5, 600_000));
+  const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
+  stores.readings(origin, hour(0, START_MS));
+  stores.readings(origin, hour(0, START_MS + DAY_MS));
+  stores.tick(origin, START_MS + DAY_MS + HOUR_MS);
+  for (const day of [0, 1]) stores.reports.issue(dayName(day), 1);
+  const pump = (): unknown =>
+    stores.reports.make(dayName(1), { batch: false })?.report.devices.find(({ device }) => device === "pump");
+  const before = pump();
+  stores.readings(origin, [[1, START_MS + DAY_MS + 5 * HOUR_MS, 1]]);
+  assert.equal(pump(), before);
+  assert.not.ok(stores.reports.due(dayName(9)).includes(dayName(0)), "the first day has nothing to do with it");
+});
+
+test("losses take one row a day, agent and reason, however many ticks tell of them", () => {
+  stores = new Stores({ timezone: "Asia/Kolkata" });
+  const [a, b] = [stores.hello("a", ["pump/temp"]), stores.hello("b")];
+  const midnightMs = START_MS - 5.5 * HOUR_MS;
+  stores.readings(a, hour(0, START_MS));
+  for (let i = 0; i < 400; i++) {
+    stores.tick(a, midnightMs + i * 216_000 - 1, { json_shape: 1, time_ahead: 2 });
+    stores.tick(b, midnightMs + i * 216_000 - 1, { json_shape: 1 });
+  }
+  const rows = stores.db.get<{ count: number }>("SELECT count(*) AS count FROM losses")!.count;
+  assert.is(rows, 2 * 3, "the day before midnight and the day after");
+  const rejected = stores.reports.make(dayName(0), { batch: false })?.report.completeness.rejected;
+  assert.equal(rejected, { json_shape: 798, time_ahead: 798 });
+});
+
+test("a day revised by itself leaves the days due whose trends it is in", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5));
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (let day = 0; day < 3; day++) {
+    for (let i = 0; i < 24; i++) stores.readings(origin, hour(0, START_MS + day * DAY_MS + i * HOUR_MS));
+  }
+  stores.tick(origin, START_MS + 3 * DAY_MS);
+  const days = [0, 1, 2].map(dayName);
+  for (const day of days) stores.reports.issue(day, 1);
+  stores.readings(origin, hour(0, START_MS + 30_000, 100));
+  // As when somebody asks for that day alone.
+  assert.is(stores.reports.issue(dayName(0), 2)?.report.revision, 2);
+  assert.equal(stores.reports.due(dayName(3)), [dayName(1), dayName(2)]);
+  assert.is(stores.reports.issue(dayName(1), 2), undefined);
+  assert.is(stores.reports.issue(dayName(2), 2)?.report.revision, 2);
+  assert.equal(stores.reports.due(dayName(3)), []);
 });
 
 test("a reading before a series' first makes later days expect more of it", () => {
@@ -109,6 +239,9 @@ test("an agent that comes back after a day expects that day whole", () => {
   stores.reports.issue(dayName(2), 1);
   for (const hours of [30, 49, 50]) stores.readings(b, hour(0, START_MS + hours * HOUR_MS));
   assert.is(stores.live(dayName(2)), stores.batch(dayName(2)));
+  assert.equal(stores.reports.due(dayName(3)), [dayName(1), dayName(2)], "nothing is said of b's clock yet");
+  stores.tick(b, START_MS + 50 * HOUR_MS);
+  assert.is(stores.live(dayName(2)), stores.batch(dayName(2)));
   assert.ok(stores.reports.due(dayName(3)).includes(dayName(0)), "the first day is expected whole now");
   stores.tick(b, START_MS + 3 * DAY_MS);
   assert.is(stores.live(dayName(2)), stores.batch(dayName(2)));
@@ -119,9 +252,16 @@ test("lists days newest first with the worst health, and knows every device's ne
   const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
   stores.readings(origin, [...hour(0, START_MS), ...hour(1, START_MS), ...hour(0, START_MS + DAY_MS)]);
   stores.tick(origin, START_MS + DAY_MS);
-  const report = stores.reports.issue(dayName(0), 77)!;
+  const { report } = stores.reports.issue(dayName(0), 77)!;
   const [today, yesterday] = stores.reports.list();
-  assert.equal(today, { day: dayName(1), revision: 0, issuedAtMs: null, devices: 1, worstHealth: null });
+  assert.equal(today, {
+    day: dayName(1),
+    revision: 0,
+    issuedAtMs: null,
+    devices: 1,
+    worstHealth: null,
+    changeSummary: null,
+  });
   assert.equal(
     [yesterday?.day, yesterday?.revision, yesterday?.issuedAtMs, yesterday?.devices],
     [dayName(0), 1, 77, 2],

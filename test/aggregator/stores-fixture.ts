@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { Presence } from "@weir/aggregator/stores/agents";
 import { AgentStore } from "@weir/aggregator/stores/agents";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
 import type { FrameChanges, FrameOrigin } from "@weir/aggregator/stores/frames";
@@ -12,6 +13,9 @@ import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import type { Frame, Lane } from "@weir/shared/wire/messages";
 import { encodeWindows } from "@weir/shared/wire/partial-codec";
 import { tempFolder } from "../support/temp.ts";
+
+/** Nobody is connected. */
+export const NOBODY: Presence = { isConnected: () => false, caughtUp: () => new Set() };
 
 /** A reading as a test writes it: series index at its agent, event time, value. */
 export type TestReading = readonly [series: number, tsMs: number, value: number];
@@ -89,7 +93,8 @@ export class Stores {
   }
 }
 
-const ALERT: Omit<Alert, "id" | "startedAtMs"> = {
+/** An alert without what tells it from others. */
+export const ALERT: Omit<Alert, "id" | "startedAtMs"> = {
   site: "s",
   device: "pump",
   metric: "temp",

@@ -4,7 +4,7 @@ import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
 import { CodedError } from "@weir/shared/errors";
 import { suite } from "../support/suite.ts";
 import type { TestReading } from "./stores-fixture.ts";
-import { Stores, versionOf } from "./stores-fixture.ts";
+import { NOBODY, Stores, versionOf } from "./stores-fixture.ts";
 
 const test = suite("thresholds");
 
@@ -71,7 +71,7 @@ test("lists who has a version in the log, and the newest of each agent", () => {
     thresholds.list().map(({ agents }) => agents),
     [["a", "b"], ["a"]],
   );
-  assert.is(stores.agents.view("a", true)?.thresholdVersion, 2);
+  assert.is(stores.agents.view("a", NOBODY)?.thresholdVersion, 2);
 });
 
 /** `count` readings of a series around `middle`, half a minute apart: a sawtooth of ±1. */

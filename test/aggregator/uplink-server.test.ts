@@ -5,10 +5,12 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { createLiveEvents } from "@weir/aggregator/live-events";
 import type { LiveEvent } from "@weir/aggregator/queries";
+import { alertById } from "@weir/aggregator/stores/alerts";
 import { seriesColumns } from "@weir/aggregator/stores/series-columns";
 import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
 import type { UplinkServer } from "@weir/aggregator/uplink-server";
 import { createUplinkServer } from "@weir/aggregator/uplink-server";
+import type { Alert, AlertKind } from "@weir/shared/model/alert";
 import type { AgentMessage, AggregatorMessage, Frame, Lane } from "@weir/shared/wire/messages";
 import { decodeAggregatorMessage, encodeFrame, encodeMessage, WIRE_VERSION } from "@weir/shared/wire/messages";
 import { WebSocket } from "ws";
@@ -121,7 +123,7 @@ function lastAck(agent: RawAgent, lane: Lane): number {
   return agent.told("ack").findLast((ack) => ack.lane === lane)?.seq ?? 0;
 }
 
-function alertFrame(id: string): Frame {
+function alertFrame(id: string, over: { kind?: AlertKind; state?: "resolved" } = {}): Frame {
   const alert = {
     id,
     site: "s",
@@ -137,6 +139,7 @@ function alertFrame(id: string): Frame {
     high: 0,
     thresholdVersion: 1,
     breaches: 1,
+    ...over,
   } as const;
   return { kind: "alerts", alerts: [alert] };
 }
@@ -248,7 +251,7 @@ test("welcomes with the time zone, what it holds, versions that are lacking and 
   );
   agent.say({ type: "thresholdsStored", version: 2 });
   await eventually(() => assert.equal(thresholds.list()[1]?.agents, ["a"]));
-  assert.is(stores.agents.view("a", true)?.thresholdVersion, 2);
+  assert.is(stores.agents.view("a", server)?.thresholdVersion, 2);
 });
 
 test("broadcasts versions and revisions to everybody who has said hello", async () => {
@@ -256,7 +259,7 @@ test("broadcasts versions and revisions to everybody who has said hello", async 
   const two = await connected("b");
   const silent = await new RawAgent().opened();
   server.broadcast(versionOf(5, 0, 1));
-  server.reportIssued("2026-03-14", 1);
+  server.reportIssued("2026-03-14", 1, "1 device changed");
   for (const agent of [one, two]) await eventually(() => assert.is(agent.told("report").length, 2));
   assert.is(one.told("thresholds")[0]?.version.version, 5);
   assert.is(silent.heard.length, 0);
@@ -372,12 +375,119 @@ test("shows who is connected and what they say of themselves", async () => {
   const agent = await connected("a");
   const ledger = { stored: 7, duplicates: 1, rejected: { json_shape: 2 }, dropped: {} };
   agent.say({ type: "status", series: 3, readings: 7, gauges: {}, quarantined: [], ledger });
-  await eventually(() => assert.equal(stores.agents.view("a", true)?.ledger, ledger));
+  await eventually(() => assert.equal(stores.agents.view("a", server)?.ledger, ledger));
   agent.socket.close();
   await eventually(() => assert.not.ok(server.isConnected("a")));
   const shown = events.flatMap((event) => (event.type === "agent" ? [event.agent.connected] : []));
   assert.equal([shown[0], shown.at(-1)], [true, false]);
-  assert.is(stores.agents.list(() => false)[0]?.version, "1.2.3");
+  assert.is(stores.agents.list(server)[0]?.version, "1.2.3");
+});
+
+/** What watchers were told of an alert, oldest first: whether it is held back. */
+function toldOf(id: string): boolean[] {
+  return events.flatMap((event) => (event.type === "alert" && event.alert.id === id ? [event.alert.inhibited] : []));
+}
+
+const TICK: Frame = { kind: "tick", nowMs: DAY_MS, rejected: {}, dropped: {} };
+
+test("silence is held back until its agent has caught up, and again when it goes; watchers are told each time", async () => {
+  const agent = await connected("a");
+  agent.frame("data", 1, NAMES);
+  agent.frame("alerts", 1, alertFrame("silent", { kind: "silence" }));
+  agent.frame("alerts", 2, alertFrame("high"));
+  await eventually(() => assert.equal([lastAck(agent, "alerts"), lastAck(agent, "data")], [2, 1]));
+  // It has said hello, and has not told all that it knows.
+  assert.equal([toldOf("silent"), toldOf("high"), [...server.caughtUp()]], [[true], [false], []]);
+  assert.equal([server.isConnected("a"), stores.agents.view("a", server)?.caughtUp], [true, false]);
+  agent.frame("data", 2, TICK);
+  await eventually(() => assert.equal(toldOf("silent"), [true, false]));
+  assert.equal([[...server.caughtUp()], toldOf("high")], [["a"], [false]]);
+  agent.frame("data", 3, TICK);
+  await eventually(() => assert.is(lastAck(agent, "data"), 3));
+  assert.equal(toldOf("silent"), [true, false], "once");
+
+  agent.socket.close();
+  await eventually(() => assert.equal(toldOf("silent"), [true, false, true]));
+  const shown = events.findLast((event) => event.type === "agent");
+  assert.equal([shown?.agent.connected, shown?.agent.caughtUp, shown?.agent.inhibitedAlerts], [false, false, 1]);
+
+  // An aggregator that starts on the same file knows of nobody: it fires nothing anew.
+  await server.close();
+  serve();
+  assert.equal([...server.caughtUp()], []);
+  assert.is(stores.agents.view("a", server)?.inhibitedAlerts, 1);
+  const again = await connected("a");
+  assert.equal(toldOf("silent"), []);
+  again.frame("alerts", 3, alertFrame("silent", { kind: "silence", state: "resolved" }));
+  again.frame("data", 4, TICK);
+  await eventually(() => assert.is(lastAck(again, "data"), 4));
+  assert.equal(toldOf("silent"), [false], "it is over, and is told once");
+});
+
+test("a tick sent again is not the word of an agent that has caught up; a newer one is", async () => {
+  const first = await connected("a");
+  first.frame("data", 1, NAMES);
+  first.frame("data", 2, TICK);
+  await eventually(() => assert.equal([...server.caughtUp()], ["a"]));
+  first.socket.terminate();
+  await eventually(() => assert.equal([...server.caughtUp()], []));
+  const second = await connected("a");
+  second.frame("data", 2, TICK);
+  await eventually(() => assert.is(lastAck(second, "data"), 2));
+  assert.equal([...server.caughtUp()], []);
+  second.frame("data", 3, TICK);
+  await eventually(() => assert.equal([...server.caughtUp()], ["a"]));
+});
+
+test("watchers are told again of the newest silences, not of all of a large fleet", async () => {
+  const agent = await connected("a");
+  const alerts = Array.from({ length: 1000 }, (_, i) => {
+    const frame = alertFrame(`silent-${String(i).padStart(4, "0")}`, { kind: "silence" });
+    return frame.kind === "alerts" ? { ...frame.alerts[0]!, startedAtMs: DAY_MS + i } : assert.unreachable();
+  });
+  agent.frame("alerts", 1, { kind: "alerts", alerts: alerts as Alert[] });
+  await eventually(() => assert.is(lastAck(agent, "alerts"), 1));
+  events.length = 0;
+  agent.frame("data", 1, TICK);
+  await eventually(() => assert.is(lastAck(agent, "data"), 1));
+  const told = events.flatMap((event) => (event.type === "alert" ? [event.alert.id] : []));
+  assert.equal([told.length, told[0]], [256, "silent-0999"]);
+});
+
+test("alerts sent ahead of a backlog are shown at once; older frames don't undo them, and their turn comes", async () => {
+  const agent = await connected("a");
+  const state = (id: string): unknown => alertById(stores.db, id)?.state;
+  agent.say({ type: "ahead", seq: 9, frame: encodeFrame(alertFrame("x", { state: "resolved" })) });
+  agent.say({ type: "ahead", seq: 8, frame: encodeFrame(alertFrame("x")) });
+  agent.say({ type: "ahead", seq: 7, frame: encodeFrame(alertFrame("y")) });
+  agent.say({ type: "ahead", seq: 7, frame: encodeFrame(NAMES) });
+  agent.say({ type: "ahead", seq: 7, frame: Uint8Array.of(1, 2) });
+  await eventually(() => assert.equal([state("x"), state("y")], ["resolved", "firing"]));
+  assert.ok(events.some((event) => event.type === "alert" && event.alert.id === "x"));
+  await eventually(() => assert.match(log[0] ?? "", /ahead of their turn/));
+  assert.equal(
+    [lastAck(agent, "alerts"), stores.frames.appliedSeq({ agent: "a", incarnation: "i1" }, "alerts")],
+    [0, 0],
+  );
+  agent.frame("alerts", 1, alertFrame("x"));
+  agent.frame("alerts", 2, alertFrame("z"));
+  await eventually(() => assert.is(lastAck(agent, "alerts"), 2));
+  assert.equal([state("x"), state("z")], ["resolved", "firing"]);
+  agent.frame("alerts", 8, alertFrame("x"));
+  agent.frame("alerts", 9, alertFrame("x", { state: "resolved" }));
+  agent.frame("alerts", 10, alertFrame("x"));
+  await eventually(() => assert.is(lastAck(agent, "alerts"), 10));
+  assert.is(state("x"), "firing", "what is newer than what went ahead counts");
+  agent.say({ type: "ahead", seq: 9, frame: encodeFrame(alertFrame("x", { state: "resolved" })) });
+  agent.frame("alerts", 11, alertFrame("z"));
+  await eventually(() => assert.is(lastAck(agent, "alerts"), 11));
+  assert.is(state("x"), "firing", "its turn has been");
+});
+
+test("tells watchers what a revision changed", () => {
+  server.reportIssued("2026-03-14", 3, "1 device changed: pump readings 1 → 2");
+  const summary = "1 device changed: pump readings 1 → 2";
+  assert.equal(events, [{ type: "report", day: "2026-03-14", revision: 3, summary }]);
 });
 
 test("close applies what has arrived, tells agents, and leaves the store alone afterwards", async () => {

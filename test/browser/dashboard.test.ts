@@ -153,14 +153,14 @@ browserTest("filters by state, device and text", async () => {
   await open("#/alerts");
   await page.getByTestId("alert-row").first().waitFor();
   await page.getByTestId("filter-state").selectOption("firing");
-  await until("only firing alerts", async () => (await page.getByTestId("alert-row").count()) === 4);
+  await until("only firing alerts", async () => (await page.getByTestId("alert-row").count()) === 5);
   await page.getByTestId("filter-device").selectOption("pump-7");
   await until("only its alerts", async () => (await page.getByTestId("alert-row").count()) === 1);
   await page.getByTestId("filter-text").fill("nothing like it");
   await page.getByText("No alert matches").waitFor();
   queries.push(fakeAlert(nowMs, { device: "other", startedAtMs: nowMs - 10 }));
   await page.getByRole("button", { name: "Clear filters" }).click();
-  await until("all alerts", async () => (await page.getByTestId("alert-row").count()) === 25);
+  await until("all alerts", async () => (await page.getByTestId("alert-row").count()) === 28);
   assert.equal(problems, []);
 });
 
@@ -245,6 +245,101 @@ browserTest("shows agents, and their changes as they come", async () => {
   assert.equal(problems, []);
 });
 
+browserTest("holds silence back while its gateway is offline, says why, and lets it fire when it is back", async () => {
+  const held = queries.alerts({ limit: 100, inhibited: true });
+  assert.is(held.length, 2);
+  await open("#/alerts");
+  const away = page.locator('[data-testid="gateway-away"][data-agent="gw-ostrava-1"]');
+  await away.getByText(/is offline since .* 2 silence alerts are held back/).waitFor();
+  const shown = row(held[0]!.id);
+  assert.match(
+    (await shown.textContent()) ?? "",
+    /silent\s*for more than 1 min[\s\S]*gateway gw-ostrava-1 is offline since[\s\S]*held back/,
+  );
+  assert.is(await shown.getAttribute("data-inhibited"), "true");
+  const dimmed = await shown.locator(".cell-device").evaluate((cell) => Number(getComputedStyle(cell).opacity));
+  assert.ok(dimmed < 1, "dimmed");
+  const firing = (shownCount: string) => async () => (await page.locator("#firing-count").textContent()) === shownCount;
+  await until("four fire, and one whose gateway is there", firing("5"));
+  await page.getByTestId("filter-state").selectOption("held back");
+  await until("only those held back", async () => (await page.getByTestId("alert-row").count()) === 2);
+
+  await page.getByTestId("filter-state").selectOption("");
+  const agent = queries.agents().find((one) => one.agent === "gw-ostrava-1")!;
+  queries.emit({ type: "agent", agent: { ...agent, connected: true } });
+  await away.getByText("is back and catching up").waitFor();
+  await shown.getByText("gateway gw-ostrava-1 is catching up").waitFor();
+  queries.emit({ type: "agent", agent: { ...agent, connected: true, caughtUp: true, inhibitedAlerts: 0 } });
+  for (const alert of held) queries.push({ ...alert, inhibited: false });
+  await shown.getByText("firing").waitFor();
+  await until("no gateway is away", async () => (await away.count()) === 0);
+  assert.is(await shown.getByTestId("held-back").count(), 0);
+  await until("they count now", firing("7"));
+  queries.push(held[0]!);
+  await until("and no longer once it is held back again", firing("6"));
+  assert.equal(problems, []);
+});
+
+browserTest("shows an alert of a kind it has not been told of", async () => {
+  const alert = fakeAlert(nowMs, { kind: "stuck_sensor" as never, device: "mixer-9", startedAtMs: nowMs - 1000 });
+  queries.push(alert);
+  await open("#/alerts");
+  assert.match(await row(alert.id).innerText(), /mixer-9[\s\S]*91\.37\s*stuck sensor/);
+  assert.equal(problems, []);
+});
+
+browserTest("shows which devices' clocks run ahead: on the fleet's pages and on their own, as it changes", async () => {
+  await open("#/agents");
+  const card = page.locator('[data-agent="gw-leipzig-1"]');
+  const entry = card.locator('[data-testid="quarantined"][data-device="leipzig/press-02"]');
+  assert.match(await entry.innerText(), /press-02[\s\S]*clock 52 s ahead[\s\S]*1,431 readings refused since/);
+  assert.match(await card.innerText(), /press-99[\s\S]*2 h 1 min ahead/);
+  await page.goto(`${http!.address}/#/devices`);
+  await page.getByTestId("clock-ahead").getByText("clock 52 s ahead").waitFor();
+  await page.getByRole("link", { name: "press-02" }).click();
+  const notice = page.getByTestId("quarantine");
+  await notice.getByText("In quarantine: its clock is 52 s ahead").waitFor();
+  const agent = queries.agents().find((one) => one.agent === "gw-leipzig-1")!;
+  const [first] = agent.quarantined;
+  queries.emit({ type: "agent", agent: { ...agent, quarantined: [{ ...first!, readings: 2000 }] } });
+  await notice.getByText(/2,000 readings refused/).waitFor();
+  queries.emit({ type: "agent", agent: { ...agent, quarantined: [] } });
+  await until("it is out of quarantine", async () => (await notice.count()) === 0);
+  assert.equal(problems, []);
+});
+
+browserTest("shows what a revision changed, and says so when one comes", async () => {
+  await open("#/reports");
+  await page.getByTestId("report-table").waitFor();
+  assert.is(await page.getByTestId("revisions").count(), 0, "the present day has none");
+  await page.getByTestId("report-day").nth(2).click();
+  const revisions = page.getByTestId("revisions");
+  await revisions.getByText("Revision 2").waitFor();
+  assert.match(await revisions.innerText(), /was revised once[\s\S]*2 devices changed: pump-7 readings \d+ → \d+/);
+  assert.match(
+    await revisions.innerText(),
+    /pump-7 brno[\s\S]*health\s+30\s+31\.5[\s\S]*bearing temperature: p99\s+72\.75\s+74/,
+  );
+  const summary = "1 device changed: pump-7 readings 100 → 120";
+  queries.emit({ type: "report", day: "2026-03-14", revision: 3, summary });
+  await page.getByText(`2026-03-14 was revised: revision 3, ${summary}`).waitFor();
+  assert.equal(problems, []);
+});
+
+browserTest("a report's own page has its style, and what revisions changed", async () => {
+  const day = queries.reportDays()[2]!.day;
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.goto(`${http!.address}/api/reports/daily/${day}.html`);
+  await page.getByText("Revision 2", { exact: true }).waitFor();
+  const align = await page
+    .locator("td:not(.name)")
+    .first()
+    .evaluate((cell) => getComputedStyle(cell).textAlign);
+  assert.is(align, "right", "the policy lets exactly its style in");
+  assert.is(await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth"), 0);
+  assert.equal(problems, []);
+});
+
 browserTest("trains and publishes thresholds", async () => {
   await open("#/thresholds");
   assert.is((await texts("threshold-row")).length, 4);
@@ -281,7 +376,9 @@ browserTest("fits a phone on every page", async () => {
     "#/alerts",
     "#/devices",
     "#/devices/brno/pump-7",
+    "#/devices/leipzig/press-02",
     "#/reports",
+    `#/reports/${queries.reportDays()[2]!.day}`,
     "#/agents",
     "#/thresholds",
     "#/thresholds/3",

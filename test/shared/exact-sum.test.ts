@@ -102,6 +102,10 @@ test("of a window's two-double accumulator are the same", () => {
   );
 });
 
+test("a number that is none is refused rather than summed for ever", () => {
+  for (const bad of [NaN, Infinity, -Infinity]) assert.throws(() => canonicalSum([1, bad]), /must be finite/);
+});
+
 function shuffled(values: readonly number[], random: fc.Stream<number>): number[] {
   const rest = [...values];
   return values.map(() => take(rest, random));

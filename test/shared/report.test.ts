@@ -106,7 +106,7 @@ test("a day worked out by hand", () => {
       dropped: { QUEUE_FULL: 3 },
     },
     lineage: {
-      operatorVersion: 1,
+      operatorVersion: 2,
       thresholdVersions: [1],
       sources: [{ agent: "gate-1", firstTsMs: START_MS, lastTsMs: START_MS + 22 * HOUR_MS, readings: 15 }],
     },
@@ -161,13 +161,32 @@ function dayDrift(median: number): number {
   return (dayMedian(median) - median) / 3 / 2;
 }
 
-test("the present day is expected up to its newest reading, a finished one whole", () => {
+test("the present day is expected up to the agent's clock, or the device's where that is ahead; a finished one whole", () => {
   const report = reportOf(readings(0, START_MS, 7, HOUR_MS));
-  assert.is(dailyReport(report, DAY, 0)?.completeness.expectedReadings, 6);
-  report.applyTick({ nowMs: START_MS + DAY_MS - 1, ...NO_LOSSES });
-  assert.is(dailyReport(report, DAY, 0)?.completeness.expectedReadings, 6);
+  const expected = (): number | undefined => dailyReport(report, DAY, 0)?.completeness.expectedReadings;
+  assert.is(expected(), 6);
+  report.applyTick({ nowMs: START_MS + 5 * HOUR_MS, ...NO_LOSSES });
+  assert.is(expected(), 6);
+  report.applyTick({ nowMs: START_MS + 9 * HOUR_MS, ...NO_LOSSES });
+  assert.is(expected(), 9);
   report.applyTick({ nowMs: START_MS + DAY_MS, ...NO_LOSSES });
   assert.is(dailyReport(report, DAY, 0)?.completeness.expectedReadings, 24);
+});
+
+test("a device whose clock runs ahead moves what is expected of itself, and of no other", () => {
+  // pump's second metric stops after two hours; fan's clock is six hours ahead of the agent's.
+  const pump = [...readings(0, START_MS, 4, HOUR_MS), ...readings(1, START_MS, 1, HOUR_MS)];
+  const report = reportOf(pump);
+  report.applyTick({ nowMs: START_MS + 3 * HOUR_MS, ...NO_LOSSES });
+  const deviceOf = (device: string) => dailyReport(report, DAY, 0)?.devices.find((one) => one.device === device);
+  const before = deviceOf("pump");
+  report.applyWindows(windowsOf(readings(2, START_MS, 10, HOUR_MS)));
+  assert.equal(deviceOf("pump"), before);
+  assert.is(deviceOf("fan")?.expectedReadings, 9);
+  // Every metric of the device that is ahead is expected up to where it is.
+  report.applyWindows(windowsOf(readings(0, START_MS + 11 * HOUR_MS, 8, HOUR_MS)));
+  assert.is(deviceOf("pump")?.expectedReadings, 18 + 3);
+  assert.is(deviceOf("fan")?.expectedReadings, 9);
 });
 
 test("nothing is expected of a series before its first reading ever", () => {
@@ -264,7 +283,6 @@ test("is the same bytes for series and windows in any order, and of two agents",
       hours: (one: number, fromMs: number, toMs: number) => forward.hours(one, fromMs, toMs),
       knownHealth: () => new Map<string, number>(),
       clockMs: () => START_MS + DAY_MS,
-      newestTsMs: () => START_MS + DAY_MS,
       alertCount: () => 0,
       losses: () => NO_LOSSES,
       thresholds: forward.thresholds,

@@ -62,7 +62,7 @@ test("every problem of a file is named with its place", () => {
       { band: { warningHihg: 1 } },
       { match: {} },
       7,
-      { band: { warningLow: 5, warningHigh: 4, intervalMs: Infinity } },
+      { band: { warningLow: 5, warningHigh: 4, intervalMs: Infinity, silenceIntervals: -1 } },
     ],
   });
   for (const part of [
@@ -75,6 +75,7 @@ test("every problem of a file is named with its place", () => {
     "rules[3] is not an object",
     "rules[4].band: warningLow 5 is above warningHigh 4",
     "rules[4].band.intervalMs must be",
+    "rules[4].band.silenceIntervals must be a number of intervals",
   ]) {
     assert.ok(message.includes(part), `${part} in: ${message}`);
   }
@@ -88,6 +89,15 @@ test("a misspelt or misplaced match is refused: it would make the rule one for e
   );
   assert.match(problemsOf({ rules: [{ mach: { device: "pump" }, band: {} }] }), /rules\[0\]\.mach is not known/);
   assert.match(problemsOf({ rules: [{ match: "pump", band: {} }] }), /rules\[0\]\.match is not an object/);
+});
+
+test("the length of a silence is taken as it was written, and stays away where it was not", () => {
+  const bands = [{ silenceIntervals: 0 }, { silenceIntervals: 2.5 }, { silenceIntervals: null }, {}];
+  const parsed = parseBandRules({ rules: bands.map((one) => ({ band: one })) });
+  assert.equal(
+    parsed.map((rule) => ("silenceIntervals" in rule.band ? rule.band.silenceIntervals : "absent")),
+    [0, 2.5, "absent", "absent"],
+  );
 });
 
 test("critical limits that leave no room are refused", () => {
@@ -115,6 +125,27 @@ test("a band is made of quantiles, symmetric data giving symmetric limits around
   assert.equal([trained.band.intervalMs, trained.band.gapMs, trained.band.forMs], [1000, 300_000, 0]);
   const quantile = (q: number): number => partialQuantile(cells[0]!.partial, q);
   assert.equal(trained.baseline, { p05: quantile(0.05), p50: quantile(0.5), p95: quantile(0.95) });
+});
+
+test("a series that reports in bursts may be quiet between them, and one that was away for hours no longer than others", () => {
+  const silence = (timesMs: readonly number[]): unknown => {
+    const cells = Array.from({ length: 20 }, (_, hour) => {
+      const times = timesMs.filter((tsMs) => Math.floor(tsMs / 3_600_000) === hour);
+      return { startMs: hour * 3_600_000, times };
+    })
+      .filter(({ times }) => times.length > 0)
+      .map(({ startMs, times }) => ({ startMs, partial: partialOf(times.map((tsMs, i) => ({ tsMs, value: i }))) }));
+    return trainSeries(KEY, cells)!.band.silenceIntervals;
+  };
+  const seconds = Array.from({ length: 20 * 3600 }, (_, i) => i * 1000 + 500);
+  assert.is(silence(seconds), undefined, "every second");
+  assert.is(silence(seconds.filter((tsMs) => tsMs % 60_000 < 1000)), undefined, "every minute");
+  const away = seconds.filter((tsMs) => tsMs < 5 * 3_600_000 || tsMs > 9 * 3_600_000);
+  assert.is(silence(away), undefined, "away for four hours");
+  // Ten seconds of every ten minutes; 59 or 60 readings an hour, one a minute on average, 591 seconds apart at the most.
+  const bursts = seconds.filter((tsMs) => tsMs % 600_000 < 10_000);
+  const limitMs = Number(silence(bursts)) * 60_000;
+  assert.ok(limitMs >= 3 * 591_000 && limitMs < 4 * 591_000, String(limitMs));
 });
 
 test("a few outliers do not widen the band", () => {

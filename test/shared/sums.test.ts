@@ -1,21 +1,26 @@
 import type { Block } from "@weir/shared/model/reading";
 import { BlockBatch } from "@weir/shared/operators/block-batch";
-import { createCalendar } from "@weir/shared/operators/calendar";
+import { createCalendar, HOUR_MS } from "@weir/shared/operators/calendar";
 import { PAGE_SERIES } from "@weir/shared/operators/columns";
 import { HourCells } from "@weir/shared/operators/hour-cells";
 import type { Partial } from "@weir/shared/operators/partial";
-import { mergeAll, PartialSum, PartialSums } from "@weir/shared/operators/partial";
+import { mergeAll, mergePartials, partialQuantile, PartialSum, PartialSums } from "@weir/shared/operators/partial";
 import { applyWindowPartial } from "@weir/shared/operators/rollup";
+import { roundSum } from "@weir/shared/operators/exact-sum";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import type { Sketch } from "@weir/shared/operators/sketch";
 import { EMPTY_SKETCH, mergeSketches, sketchKey } from "@weir/shared/operators/sketch";
 import { sketchOfKeys } from "@weir/shared/operators/sketch-of-keys";
 import { SketchSums } from "@weir/shared/operators/sketch-sums";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { WindowAccumulator } from "@weir/shared/operators/windows";
+import { decodePartial, decodeWindows, encodePartial, encodeWindows } from "@weir/shared/wire/partial-codec";
 import fc from "fast-check";
 import * as assert from "uvu/assert";
+import { exactSum } from "../support/exact-mean.ts";
 import { suite } from "../support/suite.ts";
-import { anyReading, anyValue, windowsOf } from "./arbitraries.ts";
+import type { JudgedReading } from "./arbitraries.ts";
+import { addAll, anyReading, anyValue, windowsOf } from "./arbitraries.ts";
 import { MemoryCellStore } from "./memory-cells.ts";
 import { band, version } from "./thresholds-support.ts";
 
@@ -193,3 +198,162 @@ test("blocks folded in batches, page by page, are as folded one by one", () => {
     { numRuns: 300 },
   );
 });
+
+/** One value of any magnitude that a reading may have, all magnitudes alike: 2^-1074 to 2^960, both signs. */
+const ofAnyMagnitude = fc
+  .tuple(
+    fc.integer({ min: -1074, max: 959 }),
+    fc.double({ min: 1, max: 2, maxExcluded: true, noNaN: true }),
+    fc.boolean(),
+  )
+  .map(([exponent, mantissa, isNegative]) => (isNegative ? -1 : 1) * mantissa * 2 ** exponent);
+
+/** Readings of one series within an hour, of which some cancel out; what a fold could have judged of them is drawn. */
+const readingsOfAnyMagnitude: fc.Arbitrary<JudgedReading[]> = fc
+  .tuple(
+    fc.array(fc.record({ one: anyReading, value: fc.oneof(ofAnyMagnitude, anyValue), ms: fc.nat(HOUR_MS - 1) }), {
+      minLength: 1,
+      maxLength: 80,
+    }),
+    fc.nat(80),
+  )
+  .map(([drawn, cancelled]) => {
+    const readings = drawn.map(({ one, value, ms }) => ({ ...one, series: 0, tsMs: ms, value }));
+    const opposite = readings.slice(0, cancelled).map((one) => ({ ...one, tsMs: one.tsMs + 1, value: 0 - one.value }));
+    return [...readings, ...opposite];
+  });
+
+test("values of every magnitude are drawn", () => {
+  const values = fc
+    .sample(readingsOfAnyMagnitude, { numRuns: 300, seed: 4 })
+    .flat()
+    .map(({ value }) => value);
+  const magnitudes = values.map((value) => Math.abs(value)).filter((value) => value > 0);
+  for (let exponent = -1074; exponent < 960; exponent += 50) {
+    const [from, to] = [2 ** exponent, 2 ** (exponent + 50)];
+    assert.ok(
+      magnitudes.some((value) => value >= from && value < to),
+      `2^${exponent} to 2^${exponent + 50}`,
+    );
+  }
+  assert.ok(values.includes(0) && values.some((value) => value < 0));
+  assert.not.ok(values.some((value) => Object.is(value, -0)));
+});
+
+/** One for all tests of this file: it costs more than what it is filled with. */
+const accumulator = new WindowAccumulator(1e15);
+
+/** The partial of readings of one series, all in one window. */
+function partialOf(readings: readonly JudgedReading[]): Partial {
+  addAll(accumulator, readings);
+  const [window] = accumulator.drain();
+  return window!.partial;
+}
+
+const anyDraws = fc.integer({ min: 1, max: 2 ** 31 - 2 });
+
+/** Draws whole numbers below others, the same for the same seed (Lehmer's generator). */
+function drawsOf(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => (state = (state * 48_271) % 2_147_483_647) % below;
+}
+
+/** Ways to merge two partials: as they are, summed in place, in the other order, and each through the wire before. */
+const MERGES: ReadonlyArray<(a: Partial, b: Partial) => Partial> = [
+  mergePartials,
+  (a, b) => mergePartials(b, a),
+  (a, b) => {
+    const sum = new PartialSum();
+    for (const one of [a, b]) sum.add(one);
+    return sum.toPartial()!;
+  },
+  (a, b) => mergePartials(decodePartial(encodePartial(a)), throughWindows(b)),
+];
+
+function hex(partial: Partial): string {
+  return Buffer.from(encodePartial(partial)).toString("hex");
+}
+
+function throughWindows(partial: Partial): Partial {
+  return decodeWindows(encodeWindows([{ series: 3, windowStartMs: 60_000, partial }]))[0]!.partial;
+}
+
+test("a partial is the same bytes for readings of every magnitude in any order, split and merged in any tree", () => {
+  fc.assert(
+    fc.property(
+      readingsOfAnyMagnitude,
+      anyDraws,
+      fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 8 }), fc.constant(1000)),
+      (readings, seed, splits) => {
+        const draw = drawsOf(seed);
+        const whole = partialOf(readings);
+        const sets = new Map<number, JudgedReading[]>();
+        for (const one of shuffled(readings, draw)) {
+          const set = draw(splits);
+          sets.set(set, [...(sets.get(set) ?? []), one]);
+        }
+        const parts = [...sets.values()].map((set) => partialOf(set));
+        while (parts.length > 1) {
+          const [a] = parts.splice(draw(parts.length), 1);
+          const [b] = parts.splice(draw(parts.length), 1);
+          parts.push(MERGES[draw(MERGES.length)]!(a!, b!));
+        }
+        assert.is(hex(parts[0]!), hex(whole));
+        assert.is(roundSum(parts[0]!.sum), exactSum(readings.map(({ value }) => value)));
+        for (const q of [0, 0.01, 0.5, 0.99, 1]) assert.is(partialQuantile(parts[0]!, q), partialQuantile(whole, q));
+      },
+    ),
+    { numRuns: 600 },
+  );
+});
+
+test("a window and its hour are the same bytes whatever came in parts, and was replaced in between", () => {
+  const calendar = createCalendar("UTC");
+  fc.assert(
+    fc.property(
+      readingsOfAnyMagnitude,
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.boolean()), { minLength: 1, maxLength: 6 }),
+      anyDraws,
+      (readings, steps, seed) => {
+        const come = shuffled(readings, drawsOf(seed));
+        const store = new MemoryCellStore();
+        for (let done = 0, step = 0; done < come.length; step++) {
+          const [count, replace] = steps[step % steps.length]!;
+          // A replacement holds all readings that have come to its windows, a delta the new ones.
+          const windows = windowsOf(come.slice(replace ? 0 : done, done + count), HOUR_MS / 4);
+          for (const { series, windowStartMs, partial } of decodeWindows(encodeWindows(windows))) {
+            applyWindowPartial(store, calendar, series, windowStartMs, partial, replace);
+          }
+          done += count;
+        }
+        for (const [level, lengthMs] of [
+          ["window", HOUR_MS / 4],
+          ["hour", HOUR_MS],
+        ] as const) {
+          const expected = windowsOf(readings, lengthMs).map((one) => `${one.windowStartMs} ${hex(one.partial)}`);
+          const cells = store.range(0, level, -Infinity, Infinity);
+          const found = cells.map(({ startMs, partial }) => `${startMs} ${hex(partial)}`);
+          assert.is(found.toSorted().join("; "), expected.toSorted().join("; "));
+        }
+      },
+    ),
+    { numRuns: 400 },
+  );
+});
+
+test("thousands of partials of one reading each, of every magnitude, are the partial of all of them", () => {
+  const values = fc.sample(ofAnyMagnitude, { numRuns: 4000, seed: 11 });
+  const readings = values.map((value, tsMs) => ({ series: 0, tsMs, value, stamped: 0, judged: 0, version: 1 }));
+  const parts = readings.map((one) => partialOf([one]));
+  const whole = hex(partialOf(readings));
+  const sum = new PartialSum();
+  for (const one of parts) sum.add(one);
+  assert.is(hex(sum.toPartial()!), whole);
+  assert.is(hex(mergeAll(parts.toReversed())!), whole);
+  assert.is(roundSum(sum.toPartial()!.sum), exactSum(values));
+});
+
+function shuffled<T>(items: readonly T[], draw: (below: number) => number): T[] {
+  const rest = [...items];
+  return items.map(() => rest.splice(draw(rest.length), 1)[0]!);
+}

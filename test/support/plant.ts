@@ -17,6 +17,7 @@ import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { dailyReport } from "@weir/shared/operators/report";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import type { ClockTick } from "@weir/shared/operators/watched";
 import { decodeFrame, LANES } from "@weir/shared/wire/messages";
 
 /**
@@ -34,6 +35,10 @@ export interface Plant {
   restart(): void;
   /** Moves frames from the outbox to the aggregator. lostAcks: they stay in the outbox, as if the ack never came. */
   ship(options?: { readonly lostAcks?: boolean }): void;
+  /** Enters a clock tick of some time in the log. watching false: the sources were not connected all the time before. */
+  tick(nowMs: number, watching: boolean): void;
+  /** Clock ticks of the log, in order. */
+  ticks(): ClockTick[];
   /** Publishes a version at the aggregator and takes it to the agent. */
   publish(version: ThresholdVersion): void;
   /** The day's report by each path; undefined where there are no readings. */
@@ -126,6 +131,17 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
           if (!lostAcks) plant.store.acknowledge(lane, seq);
         }
       }
+    },
+    tick(nowMs: number, watching: boolean): void {
+      const backMs = plant.nowMs;
+      plant.nowMs = nowMs;
+      if (!watching) plant.pipeline.core.watching(false);
+      plant.pipeline.core.watching(true);
+      plant.pipeline.tick();
+      plant.nowMs = backMs;
+    },
+    ticks(): ClockTick[] {
+      return [...plant.store.entries(0)].flatMap((entry) => (entry.kind === "tick" ? [entry.tick] : []));
     },
     publish(version: ThresholdVersion): void {
       history.add(version);

@@ -1,5 +1,7 @@
 import type { Block } from "@weir/shared/model/reading";
 import { grownRows, growFloat64 } from "@weir/shared/operators/columns";
+import type { Wanted } from "../store/stored-readings.ts";
+import { LateReadings } from "./late-readings.ts";
 
 /** Newest readings of a series that are remembered: covers redelivery and small disorder without reading the log. */
 const RECENT = 6;
@@ -17,17 +19,24 @@ const NEXT = 2;
 const TIMES = 4;
 const VALUES: number = TIMES + RECENT;
 
-/** Finds stored readings of a stretch of event time: the log. */
+/** Finds stored readings: the log. */
 export interface StoredReadings {
-  blocks(fromMs: number, toMs: number): Iterable<Block>;
+  /** Blocks that hold every stored reading of the series and times that are wanted, and others. */
+  holding(wanted: Wanted): Iterable<Block>;
 }
+
+/** What becomes of a reading. */
+export const DUPLICATE = 0;
+export const NEW = 1;
+/** From before what the log still holds whole: whether it is a duplicate cannot be told. */
+export const TOO_LATE = 2;
 
 /**
  * Tells new readings from ones the log already holds, exactly, however late a duplicate comes.
  *
  * A reading's identity is (series, tsMs, value). Newer than its series' newest: new. Within the recent ones: they
- * tell. Older: the log is asked, once a block. What is remembered is a cache of the log, so a restart begins with
- * nothing but each series' newest time.
+ * tell. Older: the log is asked, once a block; where it is so old that the log has been trimmed, nobody can tell. What
+ * is remembered is a cache of the log, so a restart begins with nothing but each series' newest time.
  */
 export class Admission {
   readonly #stored: StoredReadings;
@@ -48,11 +57,12 @@ export class Admission {
   }
 
   /**
-   * Marks in `keep` (1 new, 0 duplicate) which readings of the block are new, and remembers those. Returns how many
-   * are duplicates. The caller must then store the new ones: asked again, they are duplicates.
+   * Marks in `keep` what becomes of each reading of the block (NEW, DUPLICATE, TOO_LATE), and remembers the new ones.
+   * Returns how many are not new. The caller must then store the new ones: asked again, they are duplicates.
+   * wholeFromMs: event time from which on the log holds every reading.
    */
-  admit(block: Block, keep: Uint8Array): number {
-    let duplicates = 0;
+  admit(block: Block, keep: Uint8Array, wholeFromMs: number = -Infinity): number {
+    let refused = 0;
     const late: number[] = [];
     for (let i = 0; i < block.count; i++) {
       const series = block.series[i]!;
@@ -61,52 +71,30 @@ export class Admission {
       if (series >= this.#rows) this.#grow(series);
       const table = this.#table;
       const row = series * ROW;
-      keep[i] = 1;
+      keep[i] = NEW;
       if (tsMs > table[row]!) {
         table[row] = tsMs;
         remember(table, row, tsMs, value);
       } else if (tsMs > table[row + COVERED]!) {
         if (isRecent(table, row, tsMs, value)) {
-          keep[i] = 0;
-          duplicates++;
+          keep[i] = DUPLICATE;
+          refused++;
         } else remember(table, row, tsMs, value);
+      } else if (tsMs < wholeFromMs) {
+        keep[i] = TOO_LATE;
+        refused++;
       } else late.push(i);
     }
-    return late.length === 0 ? duplicates : duplicates + this.#admitLate(block, late, keep);
+    return late.length === 0 ? refused : refused + this.#admitLate(block, late, keep);
   }
 
   #admitLate(block: Block, late: readonly number[], keep: Uint8Array): number {
     this.lookups += late.length;
-    const wanted = new Set<string>();
-    const isLate = new Uint8Array(block.count);
-    let fromMs = Infinity;
-    let toMs = -Infinity;
-    for (const i of late) {
-      isLate[i] = 1;
-      wanted.add(identity(block, i));
-      fromMs = Math.min(fromMs, block.tsMs[i]!);
-      toMs = Math.max(toMs, block.tsMs[i]!);
-    }
-    const seen = new Set<string>();
-    const look = (among: Block, skip: Uint8Array | undefined): void => {
-      for (let i = 0; i < among.count; i++) {
-        if (skip?.[i] === 1 || among.tsMs[i]! < fromMs || among.tsMs[i]! > toMs) continue;
-        const name = identity(among, i);
-        if (wanted.has(name)) seen.add(name);
-      }
-    };
+    const readings = new LateReadings(block, late);
     // This block's own new readings are not in the log yet, and may have been pushed out of the recent ones already.
-    look(block, isLate);
-    for (const stored of this.#stored.blocks(fromMs, toMs)) look(stored, undefined);
-    let duplicates = 0;
-    for (const i of late) {
-      const name = identity(block, i);
-      if (seen.has(name)) {
-        keep[i] = 0;
-        duplicates++;
-      } else seen.add(name);
-    }
-    return duplicates;
+    readings.lookIn(block, (i) => keep[i] === NEW && !readings.has(i));
+    for (const stored of this.#stored.holding(readings.wanted)) readings.lookIn(stored);
+    return readings.markDuplicates(keep, DUPLICATE);
   }
 
   #grow(series: number): void {
@@ -134,8 +122,4 @@ function remember(table: Float64Array, row: number, tsMs: number, value: number)
   if (evictedMs > table[row + COVERED]!) table[row + COVERED] = evictedMs;
   table[at] = tsMs;
   table[at + RECENT] = value;
-}
-
-function identity(block: Block, i: number): string {
-  return `${block.series[i]!}:${block.tsMs[i]!}:${block.value[i]!}`;
 }

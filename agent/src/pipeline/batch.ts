@@ -1,6 +1,7 @@
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
 import type { DeadLetter } from "../store/store.ts";
 import type { LedgerReason } from "./ledger.ts";
+import type { AheadReadings } from "./quarantine.ts";
 
 /** A series that was registered since the last batch. */
 export type NewSeries = SeriesKey & { readonly index: number };
@@ -25,6 +26,8 @@ export interface Batch {
   readonly deadLetters: readonly DeadLetter[];
   /** Counts of what was received, rejected and dropped since the batch before. */
   readonly ledger: readonly LedgerChange[];
+  /** Readings refused as too far ahead of the clock, by series; they are in the ledger too. Absent: none. */
+  readonly ahead?: readonly AheadReadings[];
 }
 
 /** Readings in columns that grow: a block being built. Plain fields, so that it can go from one thread to another. */
@@ -61,11 +64,11 @@ export function growColumns(columns: ReadingColumns, rows: number): void {
   Object.assign(columns, { ...grown, count: columns.count });
 }
 
-/** Keeps only the rows for which `keep` is 1, in order. */
-export function retainRows(columns: ReadingColumns, keep: Uint8Array): void {
+/** Keeps only the rows whose mark is `keep`, in order. */
+export function retainRows(columns: ReadingColumns, marks: Uint8Array, keep: number): void {
   let kept = 0;
   for (let i = 0; i < columns.count; i++) {
-    if (keep[i] === 0) continue;
+    if (marks[i] !== keep) continue;
     columns.series[kept] = columns.series[i]!;
     columns.tsMs[kept] = columns.tsMs[i]!;
     columns.value[kept] = columns.value[i]!;

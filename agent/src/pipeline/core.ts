@@ -2,27 +2,27 @@ import type { Alert } from "@weir/shared/model/alert";
 import type { SeriesKey } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import { CodedError, errorMessage } from "@weir/shared/errors";
-import type { Emissions, RefoldRequest } from "@weir/shared/operators/series-fold";
+import type { Emissions } from "@weir/shared/operators/series-fold";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { WINDOW_BYTES_MAX, WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
 import { encodeBlock } from "../store/block-codec.ts";
+import { isDamage } from "../store/damage.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "../store/schema.ts";
 import type { CommitBatch, EntryRow, OutboxRow, Store } from "../store/store.ts";
-import { Admission } from "./admission.ts";
+import { BatchAdmission } from "./admit-batch.ts";
+import { Background } from "./background.ts";
 import type { Batch, ReadingColumns } from "./batch.ts";
-import { retainRows } from "./batch.ts";
 import type { CommitClock } from "./commit-timer.ts";
+import type { CompactorOptions } from "./compactor.ts";
 import { SeriesNames } from "./dictionary.ts";
 import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
-import type { PageRow } from "./pages.ts";
-import { DirtyPages, pageOf, positionBytes } from "./pages.ts";
+import { DirtyPages, pageOf, pageRow } from "./pages.ts";
 import { PatientWriter } from "./patient-writer.ts";
 import { recoverFold } from "./recover.ts";
 import type { RefoldResult } from "./refold.ts";
-import { refold } from "./refold.ts";
-import { SeriesOrder } from "./series-order.ts";
+import type { Refolded } from "./refolder.ts";
 import type { StoreBounds } from "./trim.ts";
 import { trimStore } from "./trim.ts";
 
@@ -38,6 +38,9 @@ import { trimStore } from "./trim.ts";
 export interface CoreOptions extends StoreBounds {
   readonly windowMs: number;
   readonly checkpointIntervalMs: number;
+  /** See BackgroundOptions. */
+  readonly compaction?: CompactorOptions;
+  readonly backgroundTurnMs?: number;
 }
 
 export interface CoreHooks extends CommitClock {
@@ -64,26 +67,26 @@ export class Core {
   readonly #names: SeriesNames;
   readonly #thresholds = new ThresholdHistory();
   readonly #fold: SeriesFold;
-  readonly #admission: Admission;
-  readonly #order = new SeriesOrder();
+  readonly #admission: BatchAdmission;
   readonly #ledger: Ledger;
+  readonly #background: Background;
   readonly #dirty = new DirtyPages();
-  #keep = new Uint8Array(0);
-  #refolds: RefoldRequest[] = [];
-  readonly #refoldPages = new Set<number>();
   /** Emissions of the fold not yet committed. */
   #out: Emissions = createEmissions();
   readonly #writer: PatientWriter;
   /** A batch that came while the disk refused to be written. */
   #waiting: Batch | undefined;
+  /** Of the batch being committed: readings that were refused only now. */
+  #deadLetters: Batch["deadLetters"] = [];
   #deadLettersUntrimmed = 0;
   /** As written last. */
   #recoverSeq = 0;
   #nextPage = 0;
   #pageFlushedMs = 0;
-  #refoldedMs = 0;
   #trimmedMs = 0;
   #readings = 0;
+  /** Whether the sources are connected now, and were ever since this process' last tick. */
+  readonly #watching = { now: true, sinceTick: false };
 
   /** Recovers: loads the checkpoint and folds the log from there to its head. */
   constructor(store: Store, options: CoreOptions, hooks: CoreHooks) {
@@ -93,15 +96,18 @@ export class Core {
     this.#writer = new PatientWriter(store, hooks, () => this.#commitWaiting());
     this.#names = new SeriesNames(store.allSeries());
     this.#ledger = new Ledger(store.ledger());
-    this.#admission = new Admission(store);
+    this.#admission = new BatchAdmission(store.readings, this.#ledger, (series) => this.#names.keyOf(series));
     this.#fold = new SeriesFold((series) => this.#names.keyOf(series), this.#thresholds, {
       windowMs: options.windowMs,
     });
-    this.#addRefolds(recoverFold(store, this.#fold, this.#thresholds, this.#dirty), store.lastSeq);
-    this.#fold.positions().forEach((positionMs, series) => this.#admission.restore(series, positionMs));
+    recoverFold(store, this.#fold, this.#thresholds, this.#dirty);
+    this.#fold.positions().forEach((positionMs, series) => {
+      if (positionMs > -Infinity && series >= this.#names.size) throw nameless(series);
+      this.#admission.restore(series, positionMs);
+    });
     const nowMs = hooks.now();
     this.#pageFlushedMs = nowMs;
-    this.#refoldedMs = nowMs;
+    this.#background = this.#openBackground(nowMs);
     this.#trimmedMs = nowMs;
   }
 
@@ -122,8 +128,8 @@ export class Core {
   /** Numbers of its inner life by name: for metrics. Those that end in `_total` only grow, since the start of the process. */
   get gauges(): Record<string, number> {
     return {
-      refolds_waiting: this.#refolds.length,
       late_lookups_total: this.#admission.lookups,
+      ...this.#background.gauges,
       log_bytes: this.#store.logBytes,
       outbox_bytes: this.#store.outboxBytes,
     };
@@ -158,11 +164,21 @@ export class Core {
     this.#assertWritable(version);
   }
 
-  /** Enters the clock and the losses since the last tick in the log. */
+  /** Tells whether the sources are connected: while they are not, no device is found silent. At first they are. */
+  watching(isWatching: boolean): void {
+    this.#watching.now = isWatching;
+    if (!isWatching) this.#watching.sinceTick = false;
+  }
+
+  /** Enters the clock, the losses since the last tick and what has gone silent in the log. */
   tick(): void {
     if (this.#writer.isStuck) return;
-    const tick = { nowMs: this.#hooks.now(), ...this.#ledger.takeLosses() };
-    const body = Buffer.from(JSON.stringify(tick));
+    const clock = { nowMs: this.#hooks.now(), watching: this.#watching.sinceTick };
+    this.#watching.sinceTick = this.#watching.now;
+    const touched = (series: number): void => this.#dirty.touch(pageOf(series), this.#store.lastSeq + 1);
+    const silent = this.#fold.applyTick(clock, this.#out, touched);
+    const tick = { nowMs: clock.nowMs, ...this.#ledger.takeLosses() };
+    const body = Buffer.from(JSON.stringify({ ...tick, ...clock, silent }));
     const entries = [{ kind: ENTRY_TICK, minTsMs: null, maxTsMs: null, readings: 0, body }];
     this.#write({ entries, frames: [tickFrame(tick)] });
   }
@@ -174,32 +190,41 @@ export class Core {
   checkpointTurn(): void {
     const nowMs = this.#hooks.now();
     const { checkpointIntervalMs } = this.#options;
-    if (this.#refolds.length > 0 && nowMs - this.#refoldedMs >= checkpointIntervalMs) this.#runRefolds(nowMs);
     const pages = this.#fold.pages;
     if (nowMs - this.#pageFlushedMs >= this.#roundMs / Math.max(1, pages)) {
       this.#pageFlushedMs = nowMs;
       for (let tried = 0; tried < pages; tried++) {
         const page = this.#nextPage++ % pages;
-        if (!this.#isDue(page)) continue;
+        if (!this.#dirty.isDirty(page)) continue;
         this.#flushPages([page]);
         break;
       }
     }
     if (nowMs - this.#trimmedMs >= checkpointIntervalMs) this.#trim(nowMs);
+    this.#background.turn(nowMs);
+  }
+
+  /** Compacts all of the log that the checkpoint has passed, whatever its age: for tests, and after an import. */
+  compact(): void {
+    this.#background.compactAll(this.#hooks.now());
   }
 
   /** Flushes all pages, runs all re-folds, and trims: recovery then has nothing to fold. */
   checkpoint(): void {
-    const nowMs = this.#hooks.now();
-    if (this.#refolds.length > 0) this.#runRefolds(nowMs);
-    this.#flushPages(Array.from({ length: this.#fold.pages }, (_, page) => page).filter((page) => this.#isDue(page)));
-    this.#trim(nowMs);
+    this.#checkpoint(Infinity);
   }
 
-  /** Enters a last tick and checkpoints. */
+  #checkpoint(refoldMsMax: number): void {
+    this.#background.refoldAll(refoldMsMax);
+    const pages = Array.from({ length: this.#fold.pages }, (_, page) => page);
+    this.#flushPages(pages.filter((page) => this.#dirty.isDirty(page)));
+    this.#trim(this.#hooks.now());
+  }
+
+  /** Enters a last tick and checkpoints. Re-folds that take longer go on at the next start. */
   close(): void {
     this.tick();
-    this.checkpoint();
+    this.#checkpoint(CLOSE_REFOLD_MS);
     this.#writer.close();
   }
 
@@ -210,40 +235,16 @@ export class Core {
     return Math.max(checkpointIntervalMs, paced);
   }
 
-  /** A page that waits for a re-fold is flushed together with it. */
-  #isDue(page: number): boolean {
-    if (!this.#dirty.isDirty(page)) return false;
-    return !this.#refoldPages.has(page);
-  }
-
   /** Admits and folds the readings of a batch; returns their log entry, or nothing when all of them were known. */
   #admit(batch: Batch): EntryRow[] {
-    const block = this.#order.apply(batch.readings);
-    const { count } = block;
-    if (count === 0) return [];
-    if (this.#keep.length < count) this.#keep = new Uint8Array(count * 2);
-    const duplicates = this.#admission.admit(block, this.#keep);
-    this.#count(batch.sources, block);
-    if (duplicates > 0) retainRows(block, this.#keep);
+    const { block, deadLetters } = this.#admission.admit(batch, this.#store.wholeFromMs);
+    this.#deadLetters = deadLetters;
     if (block.count === 0) return [];
     this.#readings += block.count;
     const { minTsMs, maxTsMs } = timeRange(block);
     this.#fold.applyBlock(block, this.#out);
     this.#dirty.touchAll(block.series, block.count, this.#store.lastSeq + 1);
     return [{ kind: ENTRY_BLOCK, minTsMs, maxTsMs, readings: block.count, body: encodeBlock(block) }];
-  }
-
-  #count(sources: readonly string[], block: ReadingColumns): void {
-    const stored = sources.map(() => 0);
-    const duplicates = sources.map(() => 0);
-    for (let i = 0; i < block.count; i++) {
-      const counts = this.#keep[i] === 1 ? stored : duplicates;
-      counts[block.source[i]!]!++;
-    }
-    sources.forEach((source, number) => {
-      this.#ledger.add(source, "stored", stored[number]!);
-      this.#ledger.add(source, "duplicate", duplicates[number]!);
-    });
   }
 
   /** Pages whose windows hold too many readings are flushed now, and all where all of them do together. */
@@ -253,8 +254,7 @@ export class Core {
     for (let page = 0; page < this.#fold.pages; page++) {
       const readings = this.#fold.pageWindowReadings(page);
       if (readings < PAGE_READINGS_MAX && !(isFull && readings > 0)) continue;
-      if (this.#isDue(page)) this.#flushPages([page]);
-      else this.#runRefolds(this.#hooks.now());
+      this.#flushPages([page]);
     }
   }
 
@@ -264,28 +264,25 @@ export class Core {
     this.#write({ frames: partialFrames(partials, false), pages });
   }
 
-  /** Runs the re-folds that wait. Windows of their series go first: what a re-fold replaces must be there. */
-  #runRefolds(nowMs: number): void {
-    if (this.#writer.isStuck || this.#refolds.length === 0) return;
-    this.#refoldedMs = nowMs;
-    const requests = this.#refolds;
-    this.#refolds = [];
-    const pages = [...this.#refoldPages];
-    this.#refoldPages.clear();
-    const partials = pages.flatMap((page) => this.#fold.flushPage(page, this.#out));
-    const keyOf = (series: number): SeriesKey => this.#names.keyOf(series);
-    const refolded = refold(requests, this.#store, this.#fold, this.#thresholds, keyOf, this.#options.windowMs);
-    const frames = [...partialFrames(partials, false), ...partialFrames(refolded.partials, true)];
-    this.#write({ frames, refolded, pages });
+  /** Windows of the series go first: what a re-fold replaces must be there. */
+  #finishRefold(page: number, take: () => Refolded): void {
+    const partials = this.#fold.flushPage(page, this.#out);
+    const { done, result } = take();
+    this.#out.refolds.push(...result.refolds);
+    const replaced = [...partialFrames(result.partials, true), ...partialFrames(result.more, false)];
+    const frames = [...partialFrames(partials, false), ...replaced];
+    this.#write({ frames, refolded: result, refoldsDone: done, pages: [page] });
   }
 
-  /** A page that waits for a re-fold stays to be recovered from before it. */
-  #addRefolds(requests: readonly RefoldRequest[], seq: number): void {
-    for (const request of requests) {
-      this.#refolds.push(request);
-      this.#refoldPages.add(pageOf(request.series));
-      this.#dirty.touch(pageOf(request.series), seq);
-    }
+  #openBackground(nowMs: number): Background {
+    const { windowMs, checkpointIntervalMs: refoldIntervalMs, compaction, backgroundTurnMs: turnMs } = this.#options;
+    const keyOf = (series: number): SeriesKey => this.#names.keyOf(series);
+    const context = { source: this.#store, live: this.#fold, thresholds: this.#thresholds, keyOf, windowMs };
+    return new Background(this.#store, context, { refoldIntervalMs, compaction, turnMs }, nowMs, {
+      warn: (message) => this.#hooks.warn(message),
+      canWrite: () => !this.#writer.isStuck,
+      refolded: (page, take) => this.#finishRefold(page, take),
+    });
   }
 
   /**
@@ -297,18 +294,19 @@ export class Core {
       readonly entries?: readonly EntryRow[];
       readonly frames?: readonly OutboxRow[];
       readonly refolded?: RefoldResult;
+      readonly refoldsDone?: readonly number[];
       readonly pages?: readonly number[];
       readonly isCheckpoint?: boolean;
       readonly batch?: Batch;
     },
     settle: () => void = () => {},
   ): void {
-    const { entries = [], frames = [], refolded, pages = [], batch } = what;
+    const { entries = [], frames = [], refolded, refoldsDone = [], pages = [], batch } = what;
     const isCheckpoint = what.isCheckpoint ?? pages.length > 0;
     const { alerts, closed, refolds } = this.#out;
     this.#out = createEmissions();
     const seq = this.#store.lastSeq + entries.length;
-    this.#addRefolds(refolds, seq);
+    for (const request of refolds) this.#background.add(request);
     const allAlerts = [...alerts, ...(refolded?.alerts ?? [])];
     const series = batch?.series ?? [];
     const allFrames = [...seriesFrames(series), ...alertFrames(allAlerts), ...frames];
@@ -317,10 +315,12 @@ export class Core {
       entries,
       series,
       frames: allFrames,
-      deadLetters: this.#withinBound(batch?.deadLetters ?? []),
+      deadLetters: this.#withinBound(batch ? [...batch.deadLetters, ...this.#deadLetters] : []),
       ledger: this.#ledger.takeDirty(),
       closedEpisodes: [...closed, ...(refolded?.closed ?? [])],
       dropEpisodes: refolded?.dropEpisodes ?? [],
+      refolds,
+      refoldsDone,
       checkpoint: isCheckpoint ? this.#pageRows(pages, seq) : undefined,
     };
     this.#writer.write(commit, () => {
@@ -338,12 +338,8 @@ export class Core {
   }
 
   #pageRows(pages: readonly number[], seq: number): CommitBatch["checkpoint"] {
-    const rows: PageRow[] = [];
-    for (const page of pages) {
-      this.#dirty.clean(page);
-      const episodes = [...this.#fold.openEpisodesOf(page)];
-      rows.push({ page, seq, positions: positionBytes(this.#fold.pagePositions(page)), episodes });
-    }
+    for (const page of pages) this.#dirty.clean(page);
+    const rows = pages.map((page) => pageRow(this.#fold, page, seq));
     this.#recoverSeq = this.#dirty.recoverSeq(seq);
     return { pages: rows, recoverSeq: this.#recoverSeq };
   }
@@ -368,18 +364,28 @@ export class Core {
   }
 
   #trim(nowMs: number): void {
-    if (this.#writer.isStuck) return;
+    if (this.#writer.isStuck || this.#background.isReading) return;
     this.#trimmedMs = nowMs;
     // Entries of which no page took notice, such as ticks, need not be folded again either; or they could never go.
     if (this.#dirty.recoverSeq(this.#store.lastSeq) > this.#recoverSeq) this.#write({ isCheckpoint: true });
     if (this.#writer.isStuck) return;
     try {
-      trimStore(this.#store, this.#ledger, this.#options, nowMs, (line) => this.#hooks.warn(line));
+      const rows = trimStore(this.#store, this.#ledger, this.#options, nowMs, (line) => this.#hooks.warn(line));
       this.#deadLettersUntrimmed = 0;
+      if (rows > 0) this.#background.trimmed();
     } catch (error) {
+      if (isDamage(error)) throw error;
       this.#hooks.warn(`Cannot trim the data file: ${errorMessage(error)}. Tried again at the next checkpoint.`);
     }
   }
+}
+
+/** Re-folds at the end of the process, ms, about. */
+const CLOSE_REFOLD_MS = 2000;
+
+/** What came in under an index has been named before it: the file has lost a name, or has numbers that nobody wrote. */
+function nameless(series: number): CodedError {
+  return new CodedError("BAD_BLOCK", `The log holds readings of series ${series}, which has no name.`);
 }
 
 function timeRange({ tsMs, count }: ReadingColumns): { readonly minTsMs: number; readonly maxTsMs: number } {

@@ -8,6 +8,7 @@ import { createColumns, growColumns } from "./batch.ts";
 import type { CommitClock } from "./commit-timer.ts";
 import { CommitTimer, laterBy } from "./commit-timer.ts";
 import { SeriesIndex } from "./dictionary.ts";
+import type { AheadReadings } from "./quarantine.ts";
 
 /**
  * From messages to batches: decodes into the block being built and hands it to the core for a group commit.
@@ -34,6 +35,9 @@ export type HandOver = (batch: Batch) => void;
 
 /** Dead letters of one group commit, at most: a flood of bad messages must not fill the disk faster than it is trimmed. */
 const DEAD_LETTERS_PER_BATCH_MAX = 256;
+
+/** Series of one group commit whose readings ahead of the clock are told apart, at most; others are only counted. */
+const AHEAD_SERIES_MAX = 4096;
 
 /** Rows that columns begin with; they grow with the rate. */
 const ROWS_FIRST = 4096;
@@ -64,6 +68,7 @@ export class Intake implements Ingest {
   #building: ReadingColumns;
   #spare: ReadingColumns | undefined;
   #deadLetters: DeadLetter[] = [];
+  readonly #ahead = new Map<number, AheadReadings>();
   /** Whether anything was handed over by a source since the last batch. */
   #isTouched = false;
   #inFlight = false;
@@ -221,7 +226,9 @@ export class Intake implements Ingest {
     this.#deadLetters = [];
     this.#isTouched = false;
     const sources = this.#ports.map(({ source }) => source);
-    return { readings, sources, series: this.#series.takeFresh(), deadLetters, ledger: this.#takeLedger() };
+    const ahead = [...this.#ahead.values()];
+    this.#ahead.clear();
+    return { readings, sources, series: this.#series.takeFresh(), deadLetters, ledger: this.#takeLedger(), ahead };
   }
 
   #takeLedger(): LedgerChange[] {
@@ -248,7 +255,7 @@ export class Intake implements Ingest {
   #push(series: number, tsMs: number, value: number, stamped: boolean): void {
     const { aheadMaxMs, floorMs } = this.#options;
     if (tsMs < floorMs) return this.#reject("time_before_floor");
-    if (tsMs > this.#receivedMs + aheadMaxMs) return this.#reject("time_ahead");
+    if (tsMs > this.#receivedMs + aheadMaxMs) return this.#refuseAhead(series, tsMs);
     const building = this.#building;
     const row = building.count;
     if (row === building.series.length) growColumns(building, row * 2);
@@ -266,6 +273,16 @@ export class Intake implements Ingest {
     port.received++;
     port.rejected.set(reason, (port.rejected.get(reason) ?? 0) + 1);
     this.#refused ??= reason;
+  }
+
+  #refuseAhead(series: number, tsMs: number): void {
+    this.#reject("time_ahead");
+    const aheadMs = tsMs - this.#receivedMs;
+    const known = this.#ahead.get(series);
+    if (known) {
+      known.readings++;
+      known.aheadMs = aheadMs;
+    } else if (this.#ahead.size < AHEAD_SERIES_MAX) this.#ahead.set(series, { series, readings: 1, aheadMs });
   }
 
   #keepDeadLetter(reason: RejectReason, topic: string, bytes: Uint8Array, start: number, end: number): void {

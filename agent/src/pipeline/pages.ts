@@ -1,5 +1,7 @@
 import { PAGE_SERIES } from "@weir/shared/operators/columns";
 import type { Episode } from "@weir/shared/operators/episodes";
+import type { SeriesFold } from "@weir/shared/operators/series-fold";
+import type { SilenceRow } from "@weir/shared/operators/silence";
 
 /**
  * The checkpoint, page by page: PAGE_SERIES series at a time are flushed and written, so that no checkpoint holds up
@@ -12,10 +14,13 @@ export interface PageRow {
   readonly page: number;
   /** The newest log entry that the page's state and what it has sent take into account. */
   readonly seq: number;
-  /** Positions: float64, little-endian, by series index within the page. */
+  /**
+   * Float64, little-endian: positions by series index within the page, then the oldest event times in the same way. Older
+   * rows end with the positions.
+   */
   readonly positions: Uint8Array;
-  /** Episodes that were open. */
-  readonly episodes: readonly Episode[];
+  /** Episodes that were open, and the gaps of series that have some. */
+  readonly episodes: ReadonlyArray<Episode | SilenceRow>;
 }
 
 /** The page of a series. */
@@ -62,18 +67,28 @@ export class DirtyPages {
   }
 }
 
-/** The positions of one page, as they are written: a view of them. */
-export function positionBytes(positions: Float64Array): Uint8Array {
-  return new Uint8Array(positions.buffer, positions.byteOffset, positions.byteLength);
+/** The row of a page as the fold has it now. */
+export function pageRow(fold: SeriesFold, page: number, seq: number): PageRow {
+  const times = new Float64Array(2 * PAGE_SERIES);
+  times.set(fold.pagePositions(page));
+  for (let i = 0; i < PAGE_SERIES; i++) times[PAGE_SERIES + i] = fold.silences.firstMs(page * PAGE_SERIES + i);
+  const positions = new Uint8Array(times.buffer, times.byteOffset, times.byteLength);
+  return { page, seq, positions, episodes: [...fold.openEpisodesOf(page), ...fold.silences.rowsOf(page)] };
 }
 
-/** Calls restore for every position of a page that is set. */
-export function restorePositions(
-  { page, positions }: Pick<PageRow, "page" | "positions">,
-  restore: (series: number, positionMs: number) => void,
-): void {
-  const values = new Float64Array(Uint8Array.from(positions).buffer);
-  values.forEach((positionMs, i) => {
-    if (positionMs !== -Infinity) restore(page * PAGE_SERIES + i, positionMs);
-  });
+/** Puts the state of a page into a fold that has none of it yet. */
+export function restorePage(fold: SeriesFold, { page, positions, episodes }: PageRow): void {
+  const times = new Float64Array(Uint8Array.from(positions).buffer);
+  for (let i = 0; i < PAGE_SERIES; i++) {
+    const positionMs = times[i]!;
+    if (positionMs === -Infinity) continue;
+    const series = page * PAGE_SERIES + i;
+    fold.restorePosition(series, positionMs);
+    // Of an older row's series it is not known when they began: nothing is older.
+    fold.silences.begin(series, times[PAGE_SERIES + i] ?? -Infinity);
+  }
+  for (const one of episodes) {
+    if ("gaps" in one) fold.silences.restore(one);
+    else fold.restoreEpisode(one);
+  }
 }

@@ -1,4 +1,5 @@
 import { errorMessage } from "@weir/shared/errors";
+import { isDamage } from "../store/damage.ts";
 import type { CommitBatch, Store } from "../store/store.ts";
 import type { CommitClock } from "./commit-timer.ts";
 import { laterBy } from "./commit-timer.ts";
@@ -13,7 +14,7 @@ interface Warner extends CommitClock {
 
 /**
  * Writes to a store whose disk may be full: a batch that it refuses is held and tried again, and nothing else is written
- * before it, since what came of it is in the fold already.
+ * before it, since what came of it is in the fold already. A file that is damaged will never take it: that is thrown.
  */
 export class PatientWriter {
   readonly #store: Store;
@@ -34,11 +35,12 @@ export class PatientWriter {
     return this.#refused !== undefined;
   }
 
-  /** Writes a batch, now or when it can be. settle: called when it is durable. */
+  /** Writes a batch, now or when it can be. settle: called when it is durable. Throws what a damaged file throws. */
   write(batch: CommitBatch, settle: () => void): void {
     try {
       this.#store.commit(batch);
     } catch (error) {
+      if (isDamage(error)) throw error;
       this.#refused = { batch, settle };
       const problem = errorMessage(error);
       this.#hooks.warn(`Cannot write the data file: ${problem}. Sources are held back until it can be written.`);
@@ -48,14 +50,15 @@ export class PatientWriter {
     settle();
   }
 
-  /** Tries to write what the disk refused; nothing where it refused nothing. */
+  /** Tries to write what the disk refused; nothing where it refused nothing. Throws what a damaged file throws. */
   retry(): void {
     const refused = this.#refused;
     if (!refused) return;
     this.#cancelRetry?.();
     try {
       this.#store.commit(refused.batch);
-    } catch {
+    } catch (error) {
+      if (isDamage(error)) throw error;
       this.#retryLater();
       return;
     }

@@ -56,6 +56,12 @@ export class Pipeline {
     this.core.checkpoint();
   }
 
+  /** Commits, checkpoints, and compacts the log whole. */
+  compact(): void {
+    this.checkpoint();
+    this.core.compact();
+  }
+
   /** Commits and enters a threshold version in the log. */
   addThresholds(version: ThresholdVersion): void {
     this.commit();

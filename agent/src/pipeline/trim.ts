@@ -1,8 +1,11 @@
 import type { Store } from "../store/store.ts";
 import type { Ledger } from "./ledger.ts";
 
-/** Log entries deleted at one checkpoint, at most. */
-const TRIM_ENTRIES_MAX = 4096;
+/** Rows of the log deleted at one checkpoint, at most. */
+const TRIM_ROWS_MAX = 4096;
+
+/** Compaction merges pieces before they are so old, ms. */
+const PIECE_AGE_MS_MAX = 4 * 3_600_000;
 
 /** How much the data file keeps. */
 export interface StoreBounds {
@@ -14,7 +17,7 @@ export interface StoreBounds {
 
 /**
  * Holds outbox, log and dead letters to their bounds, and enters in the ledger what was lost by it. nowMs: the clock.
- * Throws what SQLite throws, such as for a full disk; what is not deleted then is at the next call.
+ * Returns how many rows of the log went. Throws what SQLite throws, such as for a full disk; what is not deleted then is at the next call.
  */
 export function trimStore(
   store: Store,
@@ -22,7 +25,7 @@ export function trimStore(
   bounds: StoreBounds,
   nowMs: number,
   warn: (message: string) => void,
-): void {
+): number {
   const dropped = store.trimOutbox(bounds.outboxBytesMax);
   if (dropped.frames > 0) {
     ledger.add("uplink", "lost.outbox_full", dropped.readings);
@@ -31,7 +34,9 @@ export function trimStore(
         "no alerts. Check the uplink or raise outbox.bytes_max.",
     );
   }
+  const piecesByAge = bounds.logAgeMaxMs < PIECE_AGE_MS_MAX;
   const receivedBeforeMs = nowMs - bounds.logAgeMaxMs;
-  store.trimLog({ bytesMax: bounds.logBytesMax, receivedBeforeMs, entriesMax: TRIM_ENTRIES_MAX });
+  const rows = store.trimLog({ bytesMax: bounds.logBytesMax, receivedBeforeMs, rowsMax: TRIM_ROWS_MAX, piecesByAge });
   store.trimDeadLetters(bounds.deadLetterCountMax);
+  return rows;
 }

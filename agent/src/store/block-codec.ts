@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { assert, CodedError } from "@weir/shared/errors";
 import type { Block } from "@weir/shared/model/reading";
 import { VALUE_ABS_MAX } from "@weir/shared/model/reading";
@@ -12,13 +13,17 @@ import { readValues, writeValues } from "./block-values.ts";
  * block-values.ts for values. Made for readings sorted by series, in order of receipt within one; any others come back
  * as they were, too.
  *
- *   block  := version:u8(2) count:varint series times values stamps
+ *   block  := version:u8(3) count:varint series times values stamps checksum:u32
  *   series := stream(count)  differences to the row before; the first: to -1
  *   times  := unitMs:varint baseMs:zigzag column   tsMs = baseMs + unitMs × number
  *           | 0:varint values                      for times further than WHOLE_ABS_MAX from 1970
  *   stamps := u8 (0: none is stamped, 1: all are, 2: a bit a reading follows, lowest bits first)
+ *
+ * The checksum is the CRC-32 of zlib over all before it, little-endian: a disk that gives back other bytes than it was
+ * given is found out, where they would often still decode.
  */
-const BLOCK_VERSION = 2;
+const BLOCK_VERSION = 3;
+const CHECKSUM_BYTES = 4;
 const STAMPS_NONE = 0;
 const STAMPS_ALL = 1;
 const STAMPS_EACH = 2;
@@ -65,7 +70,10 @@ export function encodeBlock(block: Block): Uint8Array {
   writeTimes(tsMs, count, series, headCount);
   writeValues(writer, value, count, series, headCount);
   writeStamps(block.stamped, count);
-  return writer.toBytes();
+  const end = writer.claim(CHECKSUM_BYTES);
+  const bytes = writer.toBytes();
+  checksumView(bytes).setUint32(end, crc32(bytes.subarray(0, end)), true);
+  return bytes;
 }
 
 /** The block of encodeBlock's bytes. Throws CodedError BAD_BLOCK or TRUNCATED for others. */
@@ -85,6 +93,12 @@ export function decodeBlockInto(bytes: Uint8Array, columns: BlockColumns): Block
   if (version !== BLOCK_VERSION) {
     throw bad(`has format ${version}; this program reads ${BLOCK_VERSION}`);
   }
+  const end = Math.max(1, bytes.length - CHECKSUM_BYTES);
+  reader.load(bytes.subarray(0, end));
+  reader.uint8();
+  if (bytes.length <= CHECKSUM_BYTES || checksumView(bytes).getUint32(end, true) !== crc32(bytes.subarray(0, end))) {
+    throw bad(`of ${bytes.length} bytes is not as it was written: its checksum is another`);
+  }
   const count = reader.varint();
   if (count > ROWS_MAX || streamBytesMin(count) > reader.restBytes) {
     throw bad(`has ${bytes.length} bytes, too few for its ${count} readings, or more than ${ROWS_MAX} of them`);
@@ -99,6 +113,10 @@ export function decodeBlockInto(bytes: Uint8Array, columns: BlockColumns): Block
   if (!reader.done) throw bad(`of ${count} readings has ${reader.restBytes} bytes behind its end`);
   columns.count = count;
   return columns;
+}
+
+function checksumView({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Returns the number of runs. */

@@ -1,7 +1,7 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { CodedError } from "@weir/shared/errors";
+import { makeFolder } from "./make-folder.ts";
 
 /**
  * Keeps a data folder for one writing process: two would each number the log's entries. Held by the lock of a file of
@@ -11,7 +11,7 @@ import { CodedError } from "@weir/shared/errors";
  */
 export function lockDataFolder(folder: string): () => void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const db = new Database(join(folder, "agent.lock"), { timeout: 0 });
     db.exec("BEGIN EXCLUSIVE");
     return () => void db.close();

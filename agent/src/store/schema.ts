@@ -15,7 +15,8 @@ CREATE TABLE log (
   seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, received_ms INTEGER NOT NULL,
   min_ts INTEGER, max_ts INTEGER, readings INTEGER NOT NULL, body BLOB NOT NULL
 );
-CREATE INDEX log_by_time ON log (max_ts, min_ts) WHERE kind = ${ENTRY_BLOCK};
+-- Of blocks, all that is known without decoding them: compaction keeps them few.
+CREATE INDEX log_blocks ON log (seq, min_ts, max_ts, readings, received_ms) WHERE kind = ${ENTRY_BLOCK};
 
 -- Compaction, first step: blocks of the log rewritten as one piece a strip, readings by series and time. See compact.ts.
 CREATE TABLE pieces (
@@ -23,6 +24,7 @@ CREATE TABLE pieces (
   min_ts INTEGER NOT NULL, max_ts INTEGER NOT NULL, readings INTEGER NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (strip, seq)
 ) WITHOUT ROWID;
+CREATE INDEX pieces_by_strip ON pieces (strip, seq, min_ts, max_ts, readings, received_ms);
 -- Second step: the readings of one series and hour of event time, by time. Long hours are cut into parts that follow
 -- each other in time; received_ms is the newest of its readings'.
 CREATE TABLE chunks (
@@ -48,6 +50,9 @@ CREATE TABLE episodes (
   series INTEGER NOT NULL, kind TEXT NOT NULL, started_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
   gap_ms INTEGER NOT NULL, fired INTEGER NOT NULL, PRIMARY KEY (series, kind, started_ms)
 ) WITHOUT ROWID;
+
+-- Series that are to be folded again, from when on, and whether their partials are to be replaced; see refolder.ts.
+CREATE TABLE refolds (series INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, replace_partials INTEGER NOT NULL);
 
 CREATE TABLE outbox (
   lane TEXT NOT NULL, seq INTEGER NOT NULL, readings INTEGER NOT NULL, droppable INTEGER NOT NULL, body BLOB NOT NULL,

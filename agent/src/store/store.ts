@@ -1,12 +1,17 @@
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { Episode } from "@weir/shared/operators/episodes";
+import type { RefoldRequest } from "@weir/shared/operators/series-fold";
 import type { Lane, TickFrame } from "@weir/shared/wire/messages";
 import type { PageRow } from "../pipeline/pages.ts";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
+import { Compacted } from "./compacted.ts";
 import { openDataFile } from "./data-file.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "./schema.ts";
 import { Sql } from "./sql.ts";
+import { StoredReadings } from "./stored-readings.ts";
+import type { LogBounds } from "./trim-log.ts";
+import { deleteDoomed, findDoomed } from "./trim-log.ts";
 
 /** An entry of the log: the three kinds of thing that reach an operator. */
 export type LogEntry = { readonly seq: number } & (
@@ -66,6 +71,9 @@ export interface CommitBatch {
   readonly closedEpisodes: readonly Episode[];
   /** Episodes that a re-fold takes the place of: all of a series from a start on. */
   readonly dropEpisodes: ReadonlyArray<{ readonly series: number; readonly fromMs: number }>;
+  /** Re-folds that were asked for, and series of which they are done. */
+  readonly refolds: readonly RefoldRequest[];
+  readonly refoldsDone: readonly number[];
   readonly checkpoint: CheckpointRows | undefined;
 }
 
@@ -85,15 +93,23 @@ const READ_ENTRIES_MAX = 16;
 export class Store {
   /** The connection, for parts of the file that have a module of their own. */
   readonly sql: Sql;
+  readonly compacted: Compacted;
+  readonly readings: StoredReadings;
   readonly incarnation: string;
   #lastSeq: number;
   #logBytes: number;
   #outboxBytes: number;
+  #wholeFromMs: number;
   readonly #laneSeq: Record<Lane, number>;
 
   constructor(path: string, options: { readonly readonly: boolean }) {
     this.sql = new Sql(openDataFile(path, options));
+    // What only reads has one view of the file, however long it reads.
+    if (options.readonly) this.sql.run("BEGIN");
+    this.compacted = new Compacted(this.sql, (work) => this.#rewriteLog(work));
+    this.readings = new StoredReadings(this.sql);
     this.incarnation = String(this.meta("incarnation"));
+    this.#wholeFromMs = Number(this.meta("log_whole_from_ms") ?? -Infinity);
     this.#lastSeq = Math.max(this.sql.number("SELECT max(seq) FROM log") ?? 0, Number(this.meta("log_seq") ?? 0));
     this.#logBytes = Number(this.meta("log_bytes") ?? 0);
     this.#outboxBytes = this.sql.number("SELECT sum(length(body)) FROM outbox") ?? 0;
@@ -119,7 +135,12 @@ export class Store {
 
   /** Event time from which on the log still holds every reading that it was ever given; -Infinity: none was trimmed. */
   get wholeFromMs(): number {
-    return Number(this.meta("log_whole_from_ms") ?? -Infinity);
+    return this.#wholeFromMs;
+  }
+
+  /** The log entry after which recovery has to fold: what came before is in the checkpoint, and may be compacted. */
+  get recoverSeq(): number {
+    return Number(this.meta("recover_seq") ?? 0);
   }
 
   /** Writes a batch whole or, when it throws, not at all. */
@@ -148,6 +169,7 @@ export class Store {
           this.sql.run("REPLACE INTO lanes VALUES (?, ?)", lane, last);
       }
       this.#writeAside(batch);
+      this.#writeRefolds(batch);
       if (batch.entries.length > 0) {
         this.#setMeta("log_bytes", logBytes);
         this.#setMeta("log_seq", seq);
@@ -177,6 +199,22 @@ export class Store {
     }
   }
 
+  #writeRefolds({ refolds, refoldsDone }: CommitBatch): void {
+    for (const series of refoldsDone) this.sql.run("DELETE FROM refolds WHERE series = ?", series);
+    for (const { series, fromMs, replacePartials } of refolds) {
+      const sql = `INSERT INTO refolds VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET
+        from_ms = min(from_ms, excluded.from_ms), replace_partials = max(replace_partials, excluded.replace_partials)`;
+      this.sql.run(sql, series, fromMs, Number(replacePartials));
+    }
+  }
+
+  /** Re-folds that are still to be run. */
+  waitingRefolds(): RefoldRequest[] {
+    type Row = { series: number; fromMs: number; replacePartials: number };
+    const sql = "SELECT series, from_ms AS fromMs, replace_partials AS replacePartials FROM refolds ORDER BY series";
+    return this.sql.all<Row>(sql).map((row) => ({ ...row, replacePartials: row.replacePartials === 1 }));
+  }
+
   #writeCheckpoint({ pages, recoverSeq }: CheckpointRows): void {
     for (const { page, seq, positions, episodes } of pages) {
       this.sql.run("REPLACE INTO state VALUES (?, ?, ?, ?)", page, seq, positions, JSON.stringify(episodes));
@@ -189,7 +227,7 @@ export class Store {
     type Row = { page: number; seq: number; positions: Uint8Array; episodes: string };
     const rows = this.sql.all<Row>("SELECT page, seq, positions, episodes FROM state ORDER BY page");
     return {
-      recoverSeq: Number(this.meta("recover_seq") ?? 0),
+      recoverSeq: this.recoverSeq,
       pages: rows.map((row) => ({ ...row, episodes: JSON.parse(row.episodes) as Episode[] })),
     };
   }
@@ -212,14 +250,10 @@ export class Store {
     }
   }
 
-  /** Blocks of the log that may hold readings with fromMs ≤ time ≤ toMs, in log order; each lent until the next. */
-  *blocks(fromMs: number, toMs: number): Generator<Block> {
-    const sql = `SELECT seq FROM log WHERE kind = ${ENTRY_BLOCK} AND max_ts >= ? AND min_ts <= ? ORDER BY seq`;
-    const columns = new BlockColumns();
-    for (const { seq } of this.sql.all<{ seq: number }>(sql, fromMs, toMs)) {
-      const row = this.sql.all<{ body: Buffer }>("SELECT body FROM log WHERE seq = ?", seq)[0];
-      if (row) yield decodeBlockInto(row.body, columns);
-    }
+  /** All that reached operators, compacted readings first and the rest in the order of the log: for a replay. */
+  *history(): Generator<LogEntry> {
+    for (const block of this.readings.compacted()) yield { seq: 0, kind: "block", block };
+    yield* this.entries(0);
   }
 
   /** Threshold versions of the log up to a sequence. */
@@ -252,6 +286,16 @@ export class Store {
   /** The oldest frames of a lane after a sequence, at most `limit`. */
   frames(lane: Lane, afterSeq: number, limit: number): Array<{ readonly seq: number; readonly body: Uint8Array }> {
     const sql = "SELECT seq, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?";
+    return this.sql.all(sql, lane, afterSeq, limit);
+  }
+
+  /** The newest frames of a lane after a sequence, newest first, at most `limit`. */
+  newestFrames(
+    lane: Lane,
+    afterSeq: number,
+    limit: number,
+  ): Array<{ readonly seq: number; readonly body: Uint8Array }> {
+    const sql = "SELECT seq, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq DESC LIMIT ?";
     return this.sql.all(sql, lane, afterSeq, limit);
   }
 
@@ -294,36 +338,24 @@ export class Store {
     return { frames, readings };
   }
 
-  /** Deletes the oldest entries past the bounds, never threshold versions or what is not checkpointed; says how many. */
-  trimLog(bounds: {
-    readonly bytesMax: number;
-    readonly receivedBeforeMs: number;
-    readonly entriesMax: number;
-  }): number {
-    const throughSeq = Number(this.meta("recover_seq") ?? 0);
-    const sql = `SELECT seq, received_ms AS receivedMs, max_ts AS maxTsMs, length(body) AS bytes FROM log
-      WHERE seq <= ? AND kind <> ${ENTRY_THRESHOLDS} ORDER BY seq LIMIT ?`;
-    type Row = { seq: number; receivedMs: number; maxTsMs: number | null; bytes: number };
-    const oldest = this.sql.all<Row>(sql, throughSeq, bounds.entriesMax);
-    const doomed: number[] = [];
-    let bytes = this.#logBytes;
-    let wholeFromMs = this.wholeFromMs;
-    for (const row of oldest) {
-      if (bytes <= bounds.bytesMax && row.receivedMs >= bounds.receivedBeforeMs) break;
-      doomed.push(row.seq);
-      bytes -= row.bytes;
-      if (row.maxTsMs !== null) wholeFromMs = Math.max(wholeFromMs, row.maxTsMs + 1);
-    }
+  /**
+   * Deletes the oldest readings and ticks past the bounds, never threshold versions or what is not checkpointed; says
+   * how many rows. See trim-log.ts.
+   */
+  trimLog(bounds: LogBounds): number {
+    const { doomed, bytes, wholeFromMs } = findDoomed(this.sql, bounds, this.#logBytes, this.recoverSeq);
     if (doomed.length === 0) return 0;
-    this.sql.transaction(() => {
-      for (const seq of doomed) this.sql.run("DELETE FROM log WHERE seq = ?", seq);
-      this.#setMeta("log_bytes", bytes);
-      if (wholeFromMs === -Infinity) return;
-      this.#setMeta("log_whole_from_ms", wholeFromMs);
-      // No re-fold reaches back to these any more.
-      this.sql.run("DELETE FROM episodes WHERE last_ms + gap_ms < ?", wholeFromMs);
+    const wholeMs = Math.max(this.#wholeFromMs, wholeFromMs);
+    this.#rewriteLog(() => {
+      deleteDoomed(this.sql, doomed);
+      if (wholeMs > this.#wholeFromMs) {
+        this.#setMeta("log_whole_from_ms", wholeMs);
+        // No re-fold reaches back to these any more.
+        this.sql.run("DELETE FROM episodes WHERE last_ms + gap_ms < ?", wholeMs);
+      }
+      return -bytes;
     });
-    this.#logBytes = bytes;
+    this.#wholeFromMs = wholeMs;
     return doomed.length;
   }
 
@@ -348,6 +380,15 @@ export class Store {
 
   close(): void {
     this.sql.close();
+  }
+
+  #rewriteLog(work: () => number): void {
+    const bytes = this.sql.transaction(() => {
+      const after = this.#logBytes + work();
+      this.#setMeta("log_bytes", after);
+      return after;
+    });
+    this.#logBytes = bytes;
   }
 
   #setMeta(key: string, value: string | number): void {

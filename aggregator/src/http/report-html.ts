@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
 import type { DailyReport, DeviceReport, MetricReport, Trend } from "@weir/shared/model/report";
 import { HEALTH_CRITICAL } from "@weir/shared/operators/health";
+import type { ReportRevision } from "../queries.ts";
 import { Html, html } from "./html.ts";
+import { revisionsPart } from "./revisions-html.ts";
 
 /** Inline, so that a saved or mailed report keeps its looks; REPORT_CSP lets exactly this style in. */
 const STYLE = `
@@ -20,8 +22,8 @@ section{break-inside:avoid}
 @media print{body{margin:0;max-width:none;font-size:11px}h2{margin-top:1rem}}
 `;
 
-/** Ours and constant; its hash is in REPORT_CSP, so it must not be escaped. */
-const OWN_STYLE = new Html(STYLE);
+/** Ours and constant; its hash is in REPORT_CSP, so it must not be escaped, and no space may come about it. */
+const OWN_STYLE = new Html(`<style>${STYLE}</style>`);
 
 /** Content-Security-Policy of the page: its own style, and nothing else at all. */
 export const REPORT_CSP: string =
@@ -31,17 +33,18 @@ export const REPORT_CSP: string =
 /** Below this a health is worth a look. */
 const HEALTH_WARNING = 70;
 
-/** A report as one page to read or print, whole in itself: no scripts, no other files. */
-export function reportPage(report: DailyReport): string {
+/**
+ * A report as one page to read or print, whole in itself: no scripts, no other files. revisions: of its day, newest
+ * first.
+ */
+export function reportPage(report: DailyReport, revisions: readonly ReportRevision[]): string {
   return html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>Health report ${report.day} · Weir</title>
-        <style>
-          ${OWN_STYLE}
-        </style>
+        ${OWN_STYLE}
       </head>
       <body>
         <h1>Health report, ${report.day}</h1>
@@ -49,6 +52,7 @@ export function reportPage(report: DailyReport): string {
         ${summary(report)}
         <h2>Devices</h2>
         ${deviceTable(report.devices)} ${report.devices.map(deviceSection)} ${lineage(report)}
+        ${revisionsPart(revisions)}
       </body>
     </html> `.text;
 }

@@ -29,12 +29,12 @@ const alert = object(
     site: text,
     device: text,
     metric: text,
-    kind: { type: "string", enum: ["high", "low"] },
+    kind: { type: "string", description: "high or low: outside the band; silence: no readings; others may come" },
     severity: { type: "string", enum: ["warning", "critical"] },
     state: { type: "string", enum: ["firing", "resolved", "withdrawn"] },
     startedAtMs: timeMs,
     endedAtMs: nullable(timeMs),
-    value: { type: "number", description: "the worst reading" },
+    value: { type: "number", description: "the worst reading; of silence: seconds" },
     low: nullable(number),
     high: nullable(number),
     thresholdVersion: whole,
@@ -42,19 +42,34 @@ const alert = object(
     agent: text,
     ackedBy: nullable(text),
     ackedAtMs: nullable(timeMs),
+    inhibited: {
+      type: "boolean",
+      description: "silence that is firing while its agent is away: held back, as nothing can be heard of the device",
+    },
   },
-  "An episode of breaches of one series and kind.",
+  "An episode of breaches or of silence of one series and kind.",
 );
+
+const quarantineProperties = {
+  sinceMs: timeMs,
+  lastMs: { ...timeMs, description: "when the reading refused last came, by the agent's clock" },
+  aheadMs: { type: "integer", description: "how far that reading's time was ahead of the agent's clock, ms" },
+  readings: { type: "integer", description: "refused since sinceMs" },
+};
 
 const agent = object({
   agent: text,
   connected: { type: "boolean" },
+  caughtUp: { type: "boolean", description: "connected, and what it had to tell of alerts since it was away is here" },
   lastSeenMs: nullable(timeMs),
   version: text,
   thresholdVersion: nullable(whole),
   series: whole,
   readings: whole,
   ledger: object({ stored: whole, duplicates: whole, rejected: counts, dropped: counts }),
+  gauges: { type: "object", additionalProperties: number, description: "numbers of its inner life by name" },
+  quarantined: listOf(object({ site: text, device: text, ...quarantineProperties })),
+  inhibitedAlerts: { type: "integer", description: "silence alerts of its devices held back while it is away" },
 });
 
 const deviceProperties = {
@@ -64,8 +79,16 @@ const deviceProperties = {
   metrics: listOf(text),
   firstTsMs: timeMs,
   lastTsMs: timeMs,
-  firing: whole,
+  watermarkMs: {
+    ...timeMs,
+    description: "the device's own watermark: its newest accepted event time; no other device moves it",
+  },
+  firing: { type: "integer", description: "alerts that are firing and not held back" },
   health: nullable(number),
+  quarantine: {
+    ...nullable(object({ agent: text, ...quarantineProperties })),
+    description: "its readings are refused because its clock runs ahead of its agent's; null: they are taken",
+  },
 };
 
 const seriesColumns = object(
@@ -140,19 +163,21 @@ const metricReport = object({
   drift: nullable(number),
 });
 
+const completeness = object({
+  readings: whole,
+  expectedReadings: whole,
+  ratio: number,
+  stampedReadings: whole,
+  rejected: counts,
+  dropped: counts,
+});
+
 const dailyReport = object(
   {
     day: text,
     timezone: text,
     revision: whole,
-    completeness: object({
-      readings: whole,
-      expectedReadings: whole,
-      ratio: number,
-      stampedReadings: whole,
-      rejected: counts,
-      dropped: counts,
-    }),
+    completeness,
     lineage: object({
       operatorVersion: whole,
       thresholdVersions: listOf(whole),
@@ -177,6 +202,44 @@ const dailyReport = object(
   "A day's health of every device, as canonical JSON.",
 );
 
+const changeKind: Schema = { type: "string", enum: ["added", "gone", "changed"] };
+const fieldValue: Schema = { type: ["number", "string", "null"] };
+const fieldChanges: Schema = listOf(object({ field: text, before: fieldValue, after: fieldValue }));
+
+const reportChanges = object({
+  summary: text,
+  fields: { ...fieldChanges, description: "of completeness, lineage and time zone" },
+  fieldsLeftOut: whole,
+  devices: listOf(
+    object({
+      site: text,
+      device: text,
+      change: changeKind,
+      fields: fieldChanges,
+      metrics: listOf(object({ metric: text, change: changeKind, fields: fieldChanges })),
+      metricsLeftOut: whole,
+    }),
+  ),
+  devicesLeftOut: { type: "integer", description: "devices that differ and are not listed" },
+});
+
+const reportRevisions = object(
+  {
+    day: text,
+    total: { type: "integer", description: "0: not issued yet" },
+    revisions: listOf(
+      object({
+        revision: whole,
+        issuedAtMs: timeMs,
+        completenessBefore: nullable(completeness),
+        completeness,
+        changes: { ...nullable(reportChanges), description: "against the revision before; null: this is the first" },
+      }),
+    ),
+  },
+  "The newest revisions of a day's report, newest first.",
+);
+
 /** Named schemas, components of the OpenAPI document. */
 export const NAMED_SCHEMAS: ReadonlyArray<Schema & { readonly $id: string }> = [
   { $id: "Alert", ...alert },
@@ -198,8 +261,10 @@ export const NAMED_SCHEMAS: ReadonlyArray<Schema & { readonly $id: string }> = [
       issuedAtMs: nullable(timeMs),
       devices: whole,
       worstHealth: nullable(number),
+      changeSummary: { ...nullable(text), description: "what the newest revision changed; null: there is none" },
     }),
   },
+  { $id: "ReportRevisions", ...reportRevisions },
   { $id: "DailyReport", ...dailyReport },
   { $id: "ThresholdListing", ...thresholdListing },
   { $id: "ThresholdVersion", ...thresholdVersion },

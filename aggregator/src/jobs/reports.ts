@@ -9,8 +9,8 @@ export interface ReportJobsOptions {
   readonly reviseIntervalMs: number;
   readonly now: () => number;
   readonly log: (line: string) => void;
-  /** A report or a revision was issued. */
-  readonly issued: (day: string, revision: number) => void;
+  /** A report or a revision was issued. summary: what the revision changed, in words; null: it is the first. */
+  readonly issued: (day: string, revision: number, summary: string | null) => void;
 }
 
 export interface ReportJobs {
@@ -28,10 +28,12 @@ const LATE_MS_MAX = 23 * 3_600_000;
  */
 export function createReportJobs(reports: ReportStore, calendar: Calendar, options: ReportJobsOptions): ReportJobs {
   const issue = (day: string): void => {
-    const report = reports.issue(day, options.now());
-    if (!report) return;
-    options.log(`Issued the report of ${day}, revision ${report.revision}, ${report.devices.length} devices.`);
-    options.issued(day, report.revision);
+    const issued = reports.issue(day, options.now());
+    if (!issued) return;
+    const { report, summary } = issued;
+    const what = summary === null ? `${report.devices.length} devices` : summary;
+    options.log(`Issued the report of ${day}, revision ${report.revision}: ${what}.`);
+    options.issued(day, report.revision, summary);
   };
   const run = (onlyRevisions: boolean): void => {
     try {

@@ -1,7 +1,19 @@
-import type { AgentStatus } from "@weir/shared/wire/messages";
-import type { AgentView } from "../queries.ts";
+import type { AgentStatus, QuarantinedDevice } from "@weir/shared/wire/messages";
+import { QUARANTINED_SHOWN } from "@weir/shared/wire/messages";
+import type { AgentView, Quarantine } from "../queries.ts";
+import type { CaughtUpAgents } from "./alerts.ts";
+import { countFiringSilences } from "./alerts.ts";
 import type { SqlDatabase } from "./database.ts";
 import type { FrameOrigin } from "./frames.ts";
+
+/** Who is there now; nothing of it is stored. */
+export interface Presence {
+  isConnected(agent: string): boolean;
+  caughtUp(): CaughtUpAgents;
+}
+
+/** Gauges of one agent that are kept, at most: the first by name of those that are named as metrics are. */
+export const GAUGES_MAX = 64;
 
 interface AgentRow {
   readonly agent: string;
@@ -40,34 +52,90 @@ export class AgentStore {
     );
   }
 
-  /** Notes a status message. */
+  /** Notes a status message; of gauges and devices in quarantine what is well formed, and no more than their bounds. */
   status(origin: FrameOrigin, status: AgentStatus, nowMs: number): void {
-    const { series, readings, ledger, gauges, quarantined } = status;
+    const { series, readings, ledger } = status;
+    const gauges = keptGauges(status.gauges);
+    const quarantined = keptDevices(status.quarantined);
     const body = JSON.stringify({ series, readings, ledger, gauges, quarantined });
     this.#db.run("UPDATE agents SET last_seen_ms = ?, status = ? WHERE agent = ?", nowMs, body, origin.agent);
   }
 
-  view(agent: string, connected: boolean): AgentView | undefined {
+  view(agent: string, presence: Presence): AgentView | undefined {
     const row = this.#db.get<AgentRow>("SELECT * FROM agents WHERE agent = ?", agent);
-    return row && viewOf(row, connected);
+    return row && this.#viewOf(row, presence.isConnected(agent), presence.caughtUp().has(agent));
   }
 
-  list(isConnected: (agent: string) => boolean): AgentView[] {
+  list(presence: Presence): AgentView[] {
     const rows = this.#db.all<AgentRow>("SELECT * FROM agents ORDER BY agent");
-    return rows.map((row) => viewOf(row, isConnected(row.agent)));
+    const caughtUp = presence.caughtUp();
+    return rows.map((row) => this.#viewOf(row, presence.isConnected(row.agent), caughtUp.has(row.agent)));
+  }
+
+  /** Devices in quarantine, by `site/device`; of one that several agents name, the one who heard of it last. */
+  quarantines(): ReadonlyMap<string, Quarantine> {
+    const found = new Map<string, Quarantine>();
+    for (const row of this.#db.all<AgentRow>("SELECT * FROM agents ORDER BY agent")) {
+      for (const { site, device, ...rest } of statusOf(row).quarantined) {
+        const name = `${site}/${device}`;
+        if ((found.get(name)?.lastMs ?? -Infinity) < rest.lastMs) found.set(name, { agent: row.agent, ...rest });
+      }
+    }
+    return found;
+  }
+
+  #viewOf(row: AgentRow, connected: boolean, caughtUp: boolean): AgentView {
+    const status = statusOf(row);
+    return {
+      agent: row.agent,
+      connected,
+      caughtUp,
+      lastSeenMs: row.last_seen_ms,
+      version: row.software,
+      thresholdVersion: row.threshold_version,
+      series: status.series,
+      readings: status.readings,
+      ledger: status.ledger,
+      gauges: status.gauges,
+      quarantined: status.quarantined,
+      inhibitedAlerts: caughtUp ? 0 : countFiringSilences(this.#db, row.agent),
+    };
   }
 }
 
-function viewOf(row: AgentRow, connected: boolean): AgentView {
-  const status = row.status === null ? NO_STATUS : (JSON.parse(row.status) as AgentStatus);
-  return {
-    agent: row.agent,
-    connected,
-    lastSeenMs: row.last_seen_ms,
-    version: row.software,
-    thresholdVersion: row.threshold_version,
-    series: status.series,
-    readings: status.readings,
-    ledger: status.ledger,
-  };
+function statusOf({ status }: AgentRow): AgentStatus {
+  return status === null ? NO_STATUS : (JSON.parse(status) as AgentStatus);
+}
+
+function keptGauges(told: unknown): Record<string, number> {
+  const gauges: Array<[string, number]> = [];
+  if (typeof told !== "object" || told === null) return {};
+  for (const [name, value] of Object.entries(told)) {
+    if (/^[a-z][a-z0-9_]*$/.test(name) && typeof value === "number" && Number.isFinite(value))
+      gauges.push([name, value]);
+  }
+  gauges.sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(gauges.slice(0, GAUGES_MAX));
+}
+
+function keptDevices(told: unknown): QuarantinedDevice[] {
+  if (!Array.isArray(told)) return [];
+  return told
+    .slice(0, QUARANTINED_SHOWN)
+    .filter(isQuarantined)
+    .map(({ site, device, sinceMs, lastMs, aheadMs, readings }) => ({
+      site,
+      device,
+      sinceMs,
+      lastMs,
+      aheadMs,
+      readings,
+    }));
+}
+
+function isQuarantined(told: unknown): told is QuarantinedDevice {
+  if (typeof told !== "object" || told === null) return false;
+  const { site, device, sinceMs, lastMs, aheadMs, readings } = told as Record<string, unknown>;
+  const numbers = [sinceMs, lastMs, aheadMs, readings];
+  return typeof site === "string" && typeof device === "string" && numbers.every(Number.isFinite);
 }

@@ -1,16 +1,15 @@
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import SQLite from "better-sqlite3";
 import { CodedError } from "@weir/shared/errors";
+import { makeFolder } from "./make-folder.ts";
 
 /** Version of the tables below; a file with another is refused rather than guessed at. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const TABLES = `
 CREATE TABLE agents (
   agent TEXT PRIMARY KEY, incarnation TEXT NOT NULL, software TEXT NOT NULL, last_seen_ms INTEGER NOT NULL,
-  clock_ms INTEGER NOT NULL DEFAULT 0, newest_ts_ms INTEGER NOT NULL DEFAULT 0,
-  threshold_version INTEGER, status TEXT
+  clock_ms INTEGER NOT NULL DEFAULT 0, threshold_version INTEGER, status TEXT
 ) WITHOUT ROWID;
 
 -- The newest frame applied of each lane: written in the transaction that applies it.
@@ -61,10 +60,12 @@ CREATE INDEX alerts_by_update ON alerts (updated_ms);
 CREATE INDEX alerts_by_device ON alerts (site, device, started_ms);
 CREATE INDEX alerts_firing ON alerts (site, device) WHERE state = 'firing';
 
+-- What agents refused and lost on a local day, which begins at day_ms: one row an agent, part of the ledger and reason.
+-- Kept as long as the day's report can be made, which is for good.
 CREATE TABLE losses (
-  agent TEXT NOT NULL, at_ms INTEGER NOT NULL, part TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL
-);
-CREATE INDEX losses_by_time ON losses (at_ms);
+  day_ms INTEGER NOT NULL, agent TEXT NOT NULL, part TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (day_ms, agent, part, reason)
+) WITHOUT ROWID;
 
 CREATE TABLE thresholds (
   version INTEGER PRIMARY KEY, state TEXT NOT NULL, effective_from_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL,
@@ -72,10 +73,12 @@ CREATE TABLE thresholds (
 );
 CREATE TABLE threshold_acks (agent TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (agent, version)) WITHOUT ROWID;
 
+-- devices, worst_health and completeness are those of the body, which is long. changes: against the revision before.
 CREATE TABLE reports (
-  day TEXT NOT NULL, revision INTEGER NOT NULL, issued_ms INTEGER NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY (day, revision)
-) WITHOUT ROWID;
+  id INTEGER PRIMARY KEY, day TEXT NOT NULL, revision INTEGER NOT NULL, issued_ms INTEGER NOT NULL,
+  devices INTEGER NOT NULL, worst_health REAL NOT NULL, completeness TEXT NOT NULL, changes TEXT, body TEXT NOT NULL,
+  UNIQUE (day, revision)
+);
 -- Local days with readings; changed: since the day's report was last looked at.
 CREATE TABLE days (day TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE day_health (day TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
@@ -97,7 +100,7 @@ export class SqlDatabase {
    */
   constructor(path: string, options: { readonly readonly: boolean }) {
     try {
-      if (!options.readonly) mkdirSync(dirname(path), { recursive: true });
+      if (!options.readonly) makeFolder(dirname(path));
       this.#db = new SQLite(path, { readonly: options.readonly, fileMustExist: options.readonly });
       this.#db.pragma("busy_timeout = 5000");
       if (!options.readonly) this.#prepareFile();

@@ -1,4 +1,4 @@
-import type { Alert, AlertView } from "@weir/shared/model/alert";
+import type { Alert, AlertView as StoredAlert } from "@weir/shared/model/alert";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import { HOUR_MS, hourEnd } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
@@ -17,14 +17,16 @@ export interface FrameOrigin {
 
 /** What applying frames changed, for watchers. */
 export interface FrameChanges {
-  readonly alerts: AlertView[];
+  readonly alerts: StoredAlert[];
+  /** Agents of whom a tick was applied. */
+  readonly ticked: Set<string>;
   /** Series that have new data, by `site/device`. */
   readonly devices: Map<string, { site: string; device: string; metrics: Set<string>; lastTsMs: number }>;
 }
 
 /** Nothing changed yet. */
 export function createFrameChanges(): FrameChanges {
-  return { alerts: [], devices: new Map() };
+  return { alerts: [], ticked: new Set(), devices: new Map() };
 }
 
 interface SeriesRow {
@@ -70,6 +72,10 @@ const SERIES_STATE = `SELECT first_ts_ms AS firstTsMs, last_ts_ms AS lastTsMs, l
 const WRITE_SERIES_STATE =
   "UPDATE series SET first_ts_ms = ?, last_ts_ms = ?, last_value = ?, readings = readings + ? WHERE id = ?";
 
+/** One row a day, agent and reason, however many ticks tell of it. */
+const ADD_LOSS = `INSERT INTO losses VALUES (@dayMs, @agent, @part, @reason, @count)
+  ON CONFLICT DO UPDATE SET count = count + excluded.count`;
+
 /** How long after its end an hour is merged, ms: agents send the rest of its windows within about a minute. */
 const HOUR_SETTLES_MS = 300_000;
 
@@ -78,6 +84,9 @@ const WINDOWS_MERGED_A_TICK = 512;
 
 /** Places of windows that are remembered, at most. */
 const PLACES_MAX = 1024;
+
+/** Alerts of one agent that are applied ahead of their turn, at most; others wait for it. */
+const AHEAD_REMEMBERED_MAX = 10_000;
 
 /** Series by agent index that are remembered, at most, before the memory is begun anew. */
 const SERIES_REMEMBERED_MAX = 500_000;
@@ -95,6 +104,8 @@ export class FrameStore {
   readonly #seriesOf = new Map<string, Map<number, SeriesRow>>();
   #seriesRemembered = 0;
   readonly #places = new Map<number, Place>();
+  /** By agent and incarnation; see applyAhead. Not stored: after a start older frames are applied, then those ahead again. */
+  readonly #ahead = new Map<string, Map<string, number>>();
 
   constructor(db: SqlDatabase, calendar: Calendar, options: { readonly queueForInflux: boolean }) {
     this.#db = db;
@@ -119,14 +130,45 @@ export class FrameStore {
       case "partials":
         this.#applyPartials(origin, frame.windows, frame.replace, changes);
         break;
-      case "alerts":
-        for (const alert of frame.alerts) this.#applyAlert(origin.agent, alert, nowMs, changes);
+      case "alerts": {
+        const ahead = this.#aheadOf(origin);
+        for (const alert of frame.alerts) {
+          // What a newer frame says of it is applied already.
+          if ((ahead.get(alert.id) ?? 0) > seq) continue;
+          ahead.delete(alert.id);
+          this.#applyAlert(origin.agent, alert, nowMs, changes);
+        }
         break;
+      }
       case "tick":
         this.#applyTick(origin.agent, frame);
+        changes.ticked.add(origin.agent);
         break;
     }
     this.#db.run("REPLACE INTO cursors VALUES (?, ?, ?, ?)", origin.agent, origin.incarnation, lane, seq);
+  }
+
+  /**
+   * Applies a frame of alerts before its turn, when older ones of its lane are still to come: the cursor stays, and the
+   * frame comes again. Until then older frames don't change its alerts. Call within a transaction.
+   */
+  applyAhead(origin: FrameOrigin, seq: number, frame: Frame, nowMs: number, changes: FrameChanges): void {
+    if (frame.kind !== "alerts" || seq <= this.appliedSeq(origin, "alerts")) return;
+    const ahead = this.#aheadOf(origin);
+    for (const alert of frame.alerts) {
+      // A watcher of more than that many waits for their turn.
+      if ((ahead.get(alert.id) ?? 0) >= seq || ahead.size >= AHEAD_REMEMBERED_MAX) continue;
+      ahead.set(alert.id, seq);
+      this.#applyAlert(origin.agent, alert, nowMs, changes);
+    }
+  }
+
+  /** By the id of an alert that is applied ahead of its turn: the number of the frame. */
+  #aheadOf(origin: FrameOrigin): Map<string, number> {
+    const name = `${origin.agent}/${origin.incarnation}`;
+    let ahead = this.#ahead.get(name);
+    if (!ahead) this.#ahead.set(name, (ahead = new Map()));
+    return ahead;
   }
 
   /** Series of an agent that are named here: it sends the names of the others before its frames. */
@@ -208,7 +250,6 @@ export class FrameStore {
       this.#db.run("DELETE FROM day_health WHERE day = ?", day);
     }
     if (newestTsMs === -Infinity) return;
-    this.#noteNewest(origin.agent, newestTsMs);
     // Each window came in a partial of its own at least, so as many merged as came keeps up.
     this.#mergeHours(newestTsMs, partials.length);
   }
@@ -278,19 +319,11 @@ export class FrameStore {
     this.#db.run(WRITE_SERIES_STATE, firstTsMs, lastTsMs, lastValue, grown, series.id);
   }
 
-  /** Until an agent's clock has ended a day, the day is expected up to the agent's newest reading, wherever it lies. */
-  #noteNewest(agent: string, newestTsMs: number): void {
-    const sql = "SELECT newest_ts_ms AS newestTsMs FROM agents WHERE agent = ?";
-    const before = this.#db.get<{ newestTsMs: number }>(sql, agent)?.newestTsMs ?? 0;
-    if (newestTsMs <= before) return;
-    this.#changeDays(before, newestTsMs);
-    this.#db.run("UPDATE agents SET newest_ts_ms = ? WHERE agent = ?", newestTsMs, agent);
-  }
-
   /** Marks the days from that of one time to that of another, both included: their reports may have changed. */
   #changeDays(fromMs: number, toMs: number): void {
     const [from, to] = [this.#calendar.dayOf(fromMs), this.#calendar.dayOf(toMs)];
-    this.#db.run("UPDATE days SET changed = 1 WHERE day >= ? AND day <= ?", from, to);
+    // Days marked already are left alone, so that a tick of an agent changes no page of the file for them.
+    this.#db.run("UPDATE days SET changed = 1 WHERE day >= ? AND day <= ? AND changed = 0", from, to);
     this.#db.run("DELETE FROM day_health WHERE day >= ? AND day <= ?", from, to);
   }
 
@@ -317,20 +350,17 @@ export class FrameStore {
     const before =
       this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
     this.#db.run("UPDATE agents SET clock_ms = max(clock_ms, ?) WHERE agent = ?", tick.nowMs, agent);
+    const day = this.#calendar.dayOf(tick.nowMs);
+    const dayMs = this.#calendar.dayRange(day).startMs;
     for (const part of ["rejected", "dropped"] as const) {
       for (const [reason, count] of Object.entries(tick[part])) {
-        this.#db.run("INSERT INTO losses VALUES (?, ?, ?, ?, ?)", agent, tick.nowMs, part, reason, count);
-        this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", this.#calendar.dayOf(tick.nowMs));
+        this.#db.run(ADD_LOSS, { dayMs, agent, part, reason, count });
+        this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", day);
       }
     }
     this.#mergeHours(tick.nowMs, WINDOWS_MERGED_A_TICK);
-    // A day that this tick ends is expected whole from now on.
-    const today = this.#calendar.dayOf(tick.nowMs);
-    const yesterday = before === 0 ? "" : this.#calendar.dayOf(before);
-    if (yesterday !== today) {
-      this.#db.run("UPDATE days SET changed = 1 WHERE day >= ? AND day < ?", yesterday, today);
-      this.#db.run("DELETE FROM day_health WHERE day >= ? AND day < ?", yesterday, today);
-    }
+    // The clock moves what is expected of the days it has come through; those that it ends are expected whole.
+    if (tick.nowMs > before) this.#changeDays(before, tick.nowMs);
   }
 }
 

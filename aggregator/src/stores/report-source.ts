@@ -70,15 +70,10 @@ export class SqlReportSource implements ReportSource {
     return this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
   }
 
-  newestTsMs(agent: string): number {
-    const sql = "SELECT newest_ts_ms FROM agents WHERE agent = ?";
-    return this.#db.get<{ newest_ts_ms: number }>(sql, agent)?.newest_ts_ms ?? 0;
-  }
-
   losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped"> {
     const losses = { rejected: {} as Record<string, number>, dropped: {} as Record<string, number> };
     const sql =
-      "SELECT part, reason, sum(count) AS count FROM losses WHERE at_ms >= ? AND at_ms < ? GROUP BY part, reason";
+      "SELECT part, reason, sum(count) AS count FROM losses WHERE day_ms >= ? AND day_ms < ? GROUP BY part, reason";
     const rows = this.#db.all<{ part: "rejected" | "dropped"; reason: string; count: number }>(sql, fromMs, toMs);
     for (const { part, reason, count } of rows) losses[part][reason] = count;
     return losses;

@@ -1,13 +1,24 @@
 import { canonicalJson } from "@weir/shared/model/canonical-json";
-import type { DailyReport } from "@weir/shared/model/report";
+import type { Completeness, DailyReport } from "@weir/shared/model/report";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import { dailyReport } from "@weir/shared/operators/report";
 import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { TREND_DAYS } from "@weir/shared/operators/health";
 import { DAY_MS } from "@weir/shared/operators/calendar";
-import type { ReportAnswer, ReportListing } from "../queries.ts";
+import type { ReportAnswer, ReportListing, ReportRevision, ReportRevisions } from "../queries.ts";
+import type { ReportChanges } from "../report-changes.ts";
+import { reportChanges } from "../report-changes.ts";
 import type { SqlDatabase } from "./database.ts";
 import { SqlReportSource } from "./report-source.ts";
+
+/** Revisions of a day in one answer, at most, the newest. */
+export const REVISIONS_LISTED_MAX = 30;
+
+/** A report that was issued, with what it changed against the one before it, in words; null: it is the first. */
+export interface IssuedReport {
+  readonly report: DailyReport;
+  readonly summary: string | null;
+}
 
 /** Makes, issues and revises daily reports. */
 export class ReportStore {
@@ -38,17 +49,50 @@ export class ReportStore {
   }
 
   /**
-   * Issues a day's report, or a revision where its content has changed; undefined when nothing is new.
-   * nowMs: the clock.
+   * Issues a day's report, or a revision where its content has changed, and keeps what the revision changed;
+   * undefined when nothing is new. nowMs: the clock.
    */
-  issue(day: string, nowMs: number): DailyReport | undefined {
+  issue(day: string, nowMs: number): IssuedReport | undefined {
     return this.#db.transaction(() => {
       const answer = this.make(day, { batch: false });
-      this.#db.run("UPDATE days SET changed = 0 WHERE day = ?", day);
-      if (!answer || this.#issued(day)?.bytes === answer.bytes) return undefined;
-      this.#db.run("INSERT INTO reports VALUES (?, ?, ?, ?)", day, answer.report.revision, nowMs, answer.bytes);
-      return answer.report;
+      const wasChanged = this.#db.run("UPDATE days SET changed = 0 WHERE day = ? AND changed = 1", day) > 0;
+      const before = this.#issued(day);
+      if (!answer || before?.bytes === answer.bytes) return undefined;
+      const { report, bytes } = answer;
+      // Its health is in the trends of days that follow, which nobody looks at on its account from here on.
+      if (wasChanged) this.#db.run(CHANGE_ISSUED_DAYS, day, trendEnd(day));
+      const changes = before ? reportChanges(JSON.parse(before.bytes) as DailyReport, report) : null;
+      this.#db.run(INSERT_REPORT, {
+        day,
+        revision: report.revision,
+        nowMs,
+        devices: report.devices.length,
+        worstHealth: Math.min(...report.devices.map(({ health }) => health)),
+        completeness: JSON.stringify(report.completeness),
+        changes: changes && JSON.stringify(changes),
+        bytes,
+      });
+      return { report, summary: changes?.summary ?? null };
     });
+  }
+
+  /** The newest revisions of a day, newest first, with what each changed; undefined for a day without readings. */
+  revisions(day: string): ReportRevisions | undefined {
+    if (!this.#db.get("SELECT 1 FROM days WHERE day = ?", day)) return undefined;
+    type Row = { revision: number; issuedAtMs: number; completeness: string; changes: string | null };
+    // One more than is told: the completeness before the last of them.
+    const sql = `SELECT revision, issued_ms AS issuedAtMs, completeness, changes FROM reports
+      WHERE day = ? ORDER BY revision DESC LIMIT ?`;
+    const rows = this.#db.all<Row>(sql, day, REVISIONS_LISTED_MAX + 1);
+    const completeness = rows.map((row) => JSON.parse(row.completeness) as Completeness);
+    const revisions = rows.slice(0, REVISIONS_LISTED_MAX).map((row, index): ReportRevision => ({
+      revision: row.revision,
+      issuedAtMs: row.issuedAtMs,
+      completenessBefore: completeness[index + 1] ?? null,
+      completeness: completeness[index]!,
+      changes: row.changes === null ? null : (JSON.parse(row.changes) as ReportChanges),
+    }));
+    return { day, total: rows[0]?.revision ?? 0, revisions };
   }
 
   /** True when a report of the day was ever issued. */
@@ -65,9 +109,8 @@ export class ReportStore {
     const due = new Set(changed.map(({ day }) => day));
     // A day's health is in the trend of the days that follow.
     for (const { day } of changed) {
-      const until = new Date(Date.parse(`${day}T00:00:00Z`) + (TREND_DAYS - 1) * DAY_MS).toISOString().slice(0, 10);
       const sql = "SELECT DISTINCT day FROM reports WHERE day > ? AND day <= ?";
-      for (const row of this.#db.all<{ day: string }>(sql, day, until)) due.add(row.day);
+      for (const row of this.#db.all<{ day: string }>(sql, day, trendEnd(day))) due.add(row.day);
     }
     return [...due].toSorted();
   }
@@ -79,18 +122,15 @@ export class ReportStore {
 
   /** Days with readings, newest first. */
   list(): ReportListing[] {
-    const days = this.#db.all<{ day: string }>("SELECT day FROM days ORDER BY day DESC");
-    return days.map(({ day }) => {
-      const issued = this.#issued(day);
-      const report = issued && (JSON.parse(issued.bytes) as DailyReport);
-      return {
-        day,
-        revision: issued?.revision ?? 0,
-        issuedAtMs: issued?.issuedMs ?? null,
-        devices: report ? report.devices.length : this.#devicesOn(day),
-        worstHealth: report ? Math.min(...report.devices.map(({ health }) => health)) : null,
-      };
-    });
+    const days = this.#db.all<Listed>(LIST_DAYS);
+    return days.map(({ day, revision, issuedAtMs, devices, worstHealth, changes }) => ({
+      day,
+      revision: revision ?? 0,
+      issuedAtMs,
+      devices: devices ?? this.#devicesOn(day),
+      worstHealth,
+      changeSummary: changes,
+    }));
   }
 
   /** Health of every device in the newest issued report, by `site/device`. */
@@ -108,9 +148,37 @@ export class ReportStore {
     return this.#db.get<{ count: number }>(sql, startMs, endMs)?.count ?? 0;
   }
 
-  #issued(day: string): { readonly revision: number; readonly bytes: string; readonly issuedMs: number } | undefined {
-    const sql =
-      "SELECT revision, body AS bytes, issued_ms AS issuedMs FROM reports WHERE day = ? ORDER BY revision DESC LIMIT 1";
-    return this.#db.get(sql, day);
+  #issued(day: string): { readonly revision: number; readonly bytes: string } | undefined {
+    return this.#db.get(
+      "SELECT revision, body AS bytes FROM reports WHERE day = ? ORDER BY revision DESC LIMIT 1",
+      day,
+    );
   }
 }
+
+/** The last day whose trend looks back on this one. */
+function trendEnd(day: string): string {
+  return new Date(Date.parse(`${day}T00:00:00Z`) + (TREND_DAYS - 1) * DAY_MS).toISOString().slice(0, 10);
+}
+
+const CHANGE_ISSUED_DAYS = `UPDATE days SET changed = 1
+  WHERE day > ? AND day <= ? AND changed = 0 AND day IN (SELECT day FROM reports)`;
+
+interface Listed {
+  readonly day: string;
+  readonly revision: number | null;
+  readonly issuedAtMs: number | null;
+  readonly devices: number | null;
+  readonly worstHealth: number | null;
+  readonly changes: string | null;
+}
+
+/** The newest revision of each day; the bodies, which are long, are not read. */
+const LIST_DAYS = `SELECT days.day, revision, issued_ms AS issuedAtMs, devices, worst_health AS worstHealth,
+    json_extract(changes, '$.summary') AS changes
+  FROM days LEFT JOIN reports ON reports.day = days.day
+    AND revision = (SELECT max(revision) FROM reports AS newest WHERE newest.day = days.day)
+  ORDER BY days.day DESC`;
+
+const INSERT_REPORT = `INSERT INTO reports (day, revision, issued_ms, devices, worst_health, completeness, changes, body)
+  VALUES (@day, @revision, @nowMs, @devices, @worstHealth, @completeness, @changes, @bytes)`;

@@ -1,4 +1,4 @@
-import type { AlertView } from "@weir/shared/model/alert";
+import type { AlertView } from "@weir/aggregator/queries";
 import { acknowledge } from "./api.ts";
 import { fill, h, reconcile, setText } from "./dom.ts";
 import { errorMessage, toast } from "./feedback.ts";
@@ -20,8 +20,14 @@ export interface AlertList {
   tick(nowMs: number): void;
 }
 
-/** A list of alerts. onChange: an alert changed here, by acknowledgement. */
-export function createAlertList(onChange: (alert: AlertView) => void): AlertList {
+/**
+ * A list of alerts. onChange: an alert changed here, by acknowledgement. reasonOf: why an alert is held back, undefined
+ * where it is not.
+ */
+export function createAlertList(
+  onChange: (alert: AlertView) => void,
+  reasonOf: (alert: AlertView) => string | undefined,
+): AlertList {
   const rows = new Map<string, AlertRow>();
   const body = h("ul", { class: "alert-rows" });
   const head = h("div", { class: "alert-head", "aria-hidden": "true" });
@@ -37,7 +43,7 @@ export function createAlertList(onChange: (alert: AlertView) => void): AlertList
       for (const alert of alerts.slice(0, ALERT_ROWS_MAX)) {
         let row = rows.get(alert.id);
         if (!row) rows.set(alert.id, (row = createRow(alert.id, onChange)));
-        row.update(alert, nowMs);
+        row.update(alert, reasonOf(alert), nowMs);
         if (fresh?.has(alert.id)) row.standOut();
         shown.add(alert.id);
         elements.push(row.element);
@@ -53,7 +59,7 @@ export function createAlertList(onChange: (alert: AlertView) => void): AlertList
 
 interface AlertRow {
   readonly element: HTMLElement;
-  update(alert: AlertView, nowMs: number): void;
+  update(alert: AlertView, reason: string | undefined, nowMs: number): void;
   tick(nowMs: number): void;
   standOut(): void;
 }
@@ -81,6 +87,7 @@ function createRow(id: string, onChange: (alert: AlertView) => void): AlertRow {
     h("span", { class: "cell-ack" }, ack),
   );
   let shown: AlertView | undefined;
+  let shownReason: string | undefined;
 
   const tick = (nowMs: number): void => {
     if (!shown) return;
@@ -96,10 +103,12 @@ function createRow(id: string, onChange: (alert: AlertView) => void): AlertRow {
       element.classList.add("fresh");
       setTimeout(() => element.classList.remove("fresh"), FRESH_MS);
     },
-    update(alert, nowMs) {
-      if (shown === alert) return;
+    update(alert, reason, nowMs) {
+      if (shown === alert && shownReason === reason) return;
       shown = alert;
+      shownReason = reason;
       element.dataset["state"] = alert.state;
+      element.dataset["inhibited"] = String(alert.inhibited);
       element.dataset["severity"] = alert.severity;
       severity.dataset["severity"] = alert.severity;
       setText(severity, alert.severity);
@@ -107,25 +116,50 @@ function createRow(id: string, onChange: (alert: AlertView) => void): AlertRow {
       device.href = deviceHref(alert.site, alert.device);
       setText(site, alert.site);
       setText(metric, words(alert.metric));
-      setText(breaches, `${count(alert.breaches)} ${alert.breaches === 1 ? "breach" : "breaches"}`);
+      const isSilence = kindOf(alert) === "silence";
+      setText(breaches, isSilence ? "" : `${count(alert.breaches)} ${alert.breaches === 1 ? "breach" : "breaches"}`);
       fill(reading, ...readingParts(alert));
+      if (reason !== undefined) reading.append(h("small", { class: "reason", "data-testid": "held-back" }, reason));
       started.dateTime = new Date(alert.startedAtMs).toISOString();
       started.title = fullTime(alert.startedAtMs);
-      state.dataset["state"] = alert.state;
-      setText(state, alert.state);
+      state.dataset["state"] = alert.inhibited ? "inhibited" : alert.state;
+      setText(state, alert.inhibited ? "held back" : alert.state);
       fill(ack, ackPart(alert, nowMs, onChange));
       tick(nowMs);
     },
   };
 }
 
-/** "91.37 above 74", with how far outside of the band that is. */
+/** Kinds may come that this page has not been told of. */
+function kindOf({ kind }: AlertView): string {
+  return kind;
+}
+
+/** What an alert says in few words, such as "91.37 above 74" or "silent for more than 1 min". */
+export function alertText(alert: AlertView): string {
+  return readingWords(alert).join(" ");
+}
+
+function readingWords(alert: AlertView): [string, string] {
+  const kind = kindOf(alert);
+  if (kind === "silence") {
+    // While it is firing, value is how long the silence was when it began to fire.
+    if (alert.state === "firing") return ["silent", `for more than ${duration(alert.value * 1000)}`];
+    const limit = alert.high === null ? "" : `, an alert from ${duration(alert.high * 1000)}`;
+    return ["silent", `for ${duration(alert.value * 1000)}${limit}`];
+  }
+  if (kind !== "high" && kind !== "low") return [value(alert.value), words(kind)];
+  const limit = kind === "high" ? alert.high : alert.low;
+  const side = kind === "high" ? "above" : "below";
+  return [value(alert.value), limit === null ? `too ${kind}` : `${side} ${value(limit)}`];
+}
+
+/** Readings with how far outside of the band they are. */
 function readingParts(alert: AlertView): HTMLElement[] {
-  const limit = alert.kind === "high" ? alert.high : alert.low;
-  const side = alert.kind === "high" ? "above" : "below";
-  const against = limit === null ? `too ${alert.kind}` : `${side} ${value(limit)}`;
-  const parts = [h("b", {}, value(alert.value)), h("span", { class: "muted" }, against)];
-  if (alert.low !== null || alert.high !== null) parts.push(bandGauge(alert));
+  const [reading, against] = readingWords(alert);
+  const parts = [h("b", {}, reading), h("span", { class: "muted" }, against)];
+  const isOfBand = kindOf(alert) === "high" || kindOf(alert) === "low";
+  if (isOfBand && (alert.low !== null || alert.high !== null)) parts.push(bandGauge(alert));
   return parts;
 }
 

@@ -1,13 +1,14 @@
 import type {
   AgentView,
+  AlertView,
   DeviceDetail,
   DeviceView,
   ReportListing,
+  ReportRevisions,
   SeriesColumns,
   SeriesRange,
   ThresholdListing,
 } from "@weir/aggregator/queries";
-import type { AlertView } from "@weir/shared/model/alert";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 
 /** Alerts asked for at one time, at most; as many as the API gives. */
@@ -29,10 +30,12 @@ export interface AlertQuery {
   readonly state: string;
   readonly site: string;
   readonly device: string;
+  /** "true" or "false": only those held back, or only others. */
+  readonly inhibited: string;
 }
 
 /** The query that every alert answers. */
-export const ANY_ALERT: AlertQuery = { state: "", site: "", device: "" };
+export const ANY_ALERT: AlertQuery = { state: "", site: "", device: "", inhibited: "" };
 
 /** All agents. */
 export function fetchAgents(): Promise<AgentView[]> {
@@ -75,6 +78,11 @@ export function fetchReportDays(): Promise<ReportListing[]> {
 /** The bytes of a report, as text. */
 export async function fetchReport(day: string, recompute: boolean): Promise<string> {
   return (await request(`/api/reports/daily/${path(day)}${recompute ? "?recompute=1" : ""}`, {})).text();
+}
+
+/** What each revision of a day's report changed. */
+export function fetchRevisions(day: string): Promise<ReportRevisions> {
+  return getJson(`/api/reports/daily/${path(day)}/revisions`);
 }
 
 /** All versions, newest first. */

@@ -1,6 +1,5 @@
 import type uPlot from "uplot";
-import type { SeriesColumns } from "@weir/aggregator/queries";
-import type { AlertView } from "@weir/shared/model/alert";
+import type { AlertView, SeriesColumns } from "@weir/aggregator/queries";
 import type { ChartColumns } from "./columns.ts";
 import { chartColumns } from "./columns.ts";
 import { h, setText } from "./dom.ts";

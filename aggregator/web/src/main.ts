@@ -1,4 +1,4 @@
-import type { AlertView } from "@weir/shared/model/alert";
+import type { AlertView } from "@weir/aggregator/queries";
 import { ANY_ALERT, fetchAlerts } from "./api.ts";
 import { byId, fill, setText } from "./dom.ts";
 import { count } from "./format.ts";
@@ -67,13 +67,13 @@ function createFiringBadge(): { refresh(): Promise<void>; onAlert(alert: AlertVi
   };
   return {
     async refresh() {
-      const alerts = await fetchAlerts({ ...ANY_ALERT, state: "firing" });
+      const alerts = await fetchAlerts({ ...ANY_ALERT, state: "firing", inhibited: "false" });
       firing.clear();
       for (const alert of alerts) firing.add(alert.id);
       draw();
     },
     onAlert(alert) {
-      if (alert.state === "firing") firing.add(alert.id);
+      if (alert.state === "firing" && !alert.inhibited) firing.add(alert.id);
       else firing.delete(alert.id);
       draw();
     },

@@ -1,7 +1,7 @@
 import type { SeriesKey } from "./reading.ts";
 
-/** What an alert is about. `high` and `low`: readings above or below the band. */
-export type AlertKind = "high" | "low";
+/** What an alert is about. `high` and `low`: readings above or below the band. `silence`: readings that did not come. */
+export type AlertKind = "high" | "low" | "silence";
 
 /** How bad: readings outside the warning limits, or outside the critical ones. */
 export type Severity = "warning" | "critical";
@@ -15,6 +15,10 @@ export type AlertState = "firing" | "resolved" | "withdrawn";
  * id is deterministic (alertId), so the same episode sent twice is one alert. Times are event times in milliseconds.
  * value is the worst reading; low, high and thresholdVersion are the warning limits and version that judged it (null:
  * no such limit). breaches counts readings outside the warning limits. endedAtMs is the last breach, null while firing.
+ *
+ * A silence starts at the last reading before it and ends at the next one. value is its length in seconds, while firing
+ * the length at which it fired; high is that length as well, low null, breaches 0; thresholdVersion is the one in force
+ * when it started.
  */
 export interface Alert extends SeriesKey {
   readonly id: string;

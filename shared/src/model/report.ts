@@ -41,6 +41,10 @@ export interface DeviceReport {
   /** Share of expected readings that came, 0 to 1. */
   readonly availability: number;
   readonly readings: number;
+  /**
+   * By each metric's interval, from its first reading ever on. Of a day that is not over: up to the clock of the agent,
+   * or the device's own newest reading where that is ahead; no other device's clock has a say.
+   */
   readonly expectedReadings: number;
   /** Episodes that fired and began on this day. */
   readonly alerts: number;

@@ -17,6 +17,11 @@ export interface Band {
   readonly gapMs: number;
   /** How often the series is expected to report; null: taken from the day's own readings. */
   readonly intervalMs: number | null;
+  /**
+   * So many intervals without a reading, while the agent watched, are a silence; 0: silence is not judged. Null or absent
+   * (as in older versions): SILENCE_INTERVALS_DEFAULT, but no less than SILENCE_MS_MIN. Without intervalMs none is judged.
+   */
+  readonly silenceIntervals?: number | null;
 }
 
 /** A band for every series whose site, device and metric match (`*` matches any run of characters). */
@@ -59,3 +64,21 @@ export interface ThresholdVersion {
 
 /** Gap of an episode where a band names none: five minutes. */
 export const GAP_MS_DEFAULT = 300_000;
+
+/** Intervals that make a silence, and the shortest silence, where a band does not say how many. */
+export const SILENCE_INTERVALS_DEFAULT = 10;
+export const SILENCE_MS_MIN = 60_000;
+
+/** In the place of a silence's length: silence is not judged. The highest int32; the longest silence is 1 ms less. */
+export const SILENCE_NOT_JUDGED: number = 2 ** 31 - 1;
+
+/** The length of a silence by a band, whole ms: without a reading for so long, a series is silent. */
+export function silenceLimitMs(band: Band | undefined): number {
+  if (!band?.intervalMs || band.silenceIntervals === 0) return SILENCE_NOT_JUDGED;
+  const intervals = band.silenceIntervals ?? null;
+  const limitMs =
+    intervals === null
+      ? Math.max(SILENCE_MS_MIN, SILENCE_INTERVALS_DEFAULT * band.intervalMs)
+      : intervals * band.intervalMs;
+  return Math.min(Math.ceil(limitMs), SILENCE_NOT_JUDGED - 1);
+}

@@ -120,3 +120,10 @@ export function alertOf(episode: Omit<Episode, "gapMaxMs">, key: SeriesKey, stat
     breaches: episode.breaches,
   };
 }
+
+/** What is left to say of an alert that late data took back: which one it was. */
+export function withdrawnAlert(key: SeriesKey, kind: AlertKind, startedAtMs: number): Alert {
+  const nothing = { startedAtMs, lastTsMs: startedAtMs, breaches: 0, worstValue: 0, worstTsMs: startedAtMs };
+  const judged = { severity: "warning", low: null, high: null, thresholdVersion: 0, forMs: 0, gapMs: 0 } as const;
+  return alertOf({ series: 0, kind, ...nothing, ...judged, fired: true, dirty: false }, key, "withdrawn");
+}

@@ -1,3 +1,5 @@
+import { assert } from "../errors.ts";
+
 /**
  * Exact sums of doubles, so that any order, any split and any number of partials give the same bytes.
  *
@@ -75,6 +77,8 @@ export function canonicalSum(sum: ExactSum): ExactSum {
   const parts: number[] = [];
   while (rest.length > 0) {
     const rounded = roundSum(rest);
+    // Of a number that is none, something would be left for ever.
+    assert(Number.isFinite(rounded), `A sum came to ${rounded}: readings must be finite.`);
     if (rounded === 0) break;
     parts.push(rounded);
     addExact(rest, -rounded);

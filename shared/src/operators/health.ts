@@ -5,7 +5,7 @@ import type { Partial } from "./partial.ts";
 import { partialQuantile } from "./partial.ts";
 
 /** Raised whenever a change here, or in any operator, can change a report's bytes. Part of every report's lineage. */
-export const OPERATOR_VERSION = 1;
+export const OPERATOR_VERSION = 2;
 
 /** Weights of the parts in the score; they sum to 1. */
 const WEIGHT = { availability: 0.3, breaches: 0.5, drift: 0.2 } as const;

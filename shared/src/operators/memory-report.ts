@@ -27,7 +27,6 @@ export class MemoryReport implements ReportSource {
   #alertStarts: Map<string, number[]> | undefined;
   readonly #ticks: Array<{ readonly nowMs: number } & Pick<Completeness, "rejected" | "dropped">> = [];
   readonly #health = new Map<string, ReadonlyMap<string, number>>();
-  #newestTsMs = -Infinity;
 
   constructor(agent: string, keyOf: (series: number) => SeriesKey, thresholds: ThresholdHistory, calendar: Calendar) {
     this.#agent = agent;
@@ -49,7 +48,6 @@ export class MemoryReport implements ReportSource {
     this.#cells.add(series, windowStartMs, partial);
     const firstTsMs = this.#firstTsMs[series];
     if (firstTsMs === undefined || partial.firstTsMs < firstTsMs) this.#firstTsMs[series] = partial.firstTsMs;
-    if (partial.lastTsMs > this.#newestTsMs) this.#newestTsMs = partial.lastTsMs;
   }
 
   applyAlerts(alerts: readonly Alert[]): void {
@@ -93,10 +91,6 @@ export class MemoryReport implements ReportSource {
 
   clockMs(): number {
     return this.#ticks.reduce((latest, { nowMs }) => Math.max(latest, nowMs), -Infinity);
-  }
-
-  newestTsMs(): number {
-    return this.#newestTsMs;
   }
 
   losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped"> {

@@ -38,12 +38,17 @@ export interface ReportSource {
   knownHealth(day: string): ReadonlyMap<string, number> | undefined;
   /** Up to when the agent's clock, as its log tells it, has come: ms; a day is over when this has passed its end. */
   clockMs(agent: string): number;
-  /** Newest event time of an agent's readings, ms. */
-  newestTsMs(agent: string): number;
   /** What was refused and lost in receive time [fromMs, toMs), by reason. */
   losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped">;
   readonly thresholds: ThresholdHistory;
   readonly calendar: Calendar;
+}
+
+/** A series' readings of the day. */
+interface SeriesCells {
+  readonly key: ReportSeries;
+  readonly cells: readonly Cell[];
+  readonly partial: Partial;
 }
 
 interface SeriesDay {
@@ -83,25 +88,44 @@ export function dayHealth(source: ReportSource, day: string): Map<string, number
 }
 
 function seriesDaysByDevice(source: ReportSource, startMs: number, endMs: number): Map<string, SeriesDay[]> {
-  const byDevice = new Map<string, SeriesDay[]>();
+  const byDevice = new Map<string, SeriesCells[]>();
   for (const key of source.allSeries()) {
     const cells = source.hours(key.series, startMs, endMs);
     const partial = mergeAll(cells.map((cell) => cell.partial));
     if (!partial) continue;
-    const version = source.thresholds.lastInForce(partial.versions);
-    const thresholds = version === undefined ? undefined : source.thresholds.lookup(version, key);
-    // A day that is over is expected whole; the present one up to the newest reading of its agent.
-    const over = source.clockMs(key.agent) >= endMs;
-    const untilMs = over ? endMs : Math.min(endMs, source.newestTsMs(key.agent) + 1);
-    const stretchMs = untilMs - Math.max(startMs, key.firstTsMs);
-    const expected = expectedCount(stretchMs, expectedInterval(cells, thresholds?.band), partial.count);
-    const drift = thresholds?.baseline ? driftFrom(thresholds.baseline, partial) : null;
     const name = `${key.site}/${key.device}`;
-    const seriesDays = byDevice.get(name) ?? [];
-    seriesDays.push({ key, partial, expected, drift });
-    byDevice.set(name, seriesDays);
+    const ofDevice = byDevice.get(name);
+    if (ofDevice) ofDevice.push({ key, cells, partial });
+    else byDevice.set(name, [{ key, cells, partial }]);
   }
-  return byDevice;
+  const seriesDays = new Map<string, SeriesDay[]>();
+  for (const [name, ofDevice] of byDevice) {
+    // The device's watermark, and no other's: a device whose clock runs ahead moves the expectation of itself alone.
+    const newestTsMs = ofDevice.reduce((newest, { partial }) => Math.max(newest, partial.lastTsMs), -Infinity);
+    seriesDays.set(
+      name,
+      ofDevice.map((series) => seriesDay(source, startMs, endMs, newestTsMs, series)),
+    );
+  }
+  return seriesDays;
+}
+
+/** newestTsMs: the newest event time of the device on the day. */
+function seriesDay(
+  source: ReportSource,
+  startMs: number,
+  endMs: number,
+  newestTsMs: number,
+  { key, cells, partial }: SeriesCells,
+): SeriesDay {
+  const version = source.thresholds.lastInForce(partial.versions);
+  const thresholds = version === undefined ? undefined : source.thresholds.lookup(version, key);
+  // A day that is over is expected whole; the present one up to the agent's clock, or the device's where that is ahead.
+  const untilMs = Math.min(endMs, Math.max(source.clockMs(key.agent), newestTsMs + 1));
+  const stretchMs = untilMs - Math.max(startMs, key.firstTsMs);
+  const expected = expectedCount(stretchMs, expectedInterval(cells, thresholds?.band), partial.count);
+  const drift = thresholds?.baseline ? driftFrom(thresholds.baseline, partial) : null;
+  return { key, partial, expected, drift };
 }
 
 function healthOf(seriesDays: readonly SeriesDay[]): Pick<DeviceReport, "health" | "healthParts" | "availability"> {

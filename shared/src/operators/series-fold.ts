@@ -1,48 +1,35 @@
-import type { Alert } from "../model/alert.ts";
 import type { Block, SeriesKey } from "../model/reading.ts";
 import type { Band, ThresholdVersion } from "../model/thresholds.ts";
+import { silenceLimitMs } from "../model/thresholds.ts";
 import { alignedRows, grownRows, PAGE_SERIES } from "./columns.ts";
+import type { Emissions } from "./emissions.ts";
 import type { Episode } from "./episodes.ts";
-import { alertOf, extendEpisode, holdsLateBreach, startEpisode } from "./episodes.ts";
-import { lastWithin, OpenEpisodes } from "./open-episodes.ts";
+import { OpenEpisodes } from "./open-episodes.ts";
+import { AHEAD_READINGS, readAhead, reachesFar } from "./read-ahead.ts";
+import { QuietSeries, Silences } from "./silence.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
+import type { ClockTick } from "./watched.ts";
+import { WatchedTime } from "./watched.ts";
 import type { WindowPartial } from "./windows.ts";
 import { JUDGED_CRITICAL, JUDGED_HIGH, JUDGED_IN_BAND, JUDGED_LOW, WindowAccumulator } from "./windows.ts";
 
+export type { Emissions, RefoldRequest } from "./emissions.ts";
+export { createEmissions } from "./emissions.ts";
+
 /**
- * The fold over readings: judges each by the thresholds in force at its event time, keeps episodes, and summarises
- * windows. Live, recovery, replay and re-fold are this code over different stretches of the log.
+ * The fold over readings: judges each by the thresholds in force at its event time, keeps episodes and silences, and
+ * summarises windows. Live, recovery, replay and re-fold are this code over different stretches of the log.
  *
  * Readings must be distinct (the log holds each once). Windows take them in any order. Episodes follow a series in
  * event-time order; a breach from before its series' position that does not surely fall into the open episode can join
  * or split earlier ones, so it asks for a re-fold, whose result takes the place of those episodes.
  */
 
-/** Ask to fold a series again, from fromMs (event time) on. */
-export interface RefoldRequest {
-  readonly series: number;
-  readonly fromMs: number;
-  /** The thresholds changed as well: window partials from fromMs on are to be replaced, not only episodes. */
-  readonly replacePartials: boolean;
-}
-
-/** What a step of the fold emits. Callers own it and empty it. */
-export interface Emissions {
-  /** Alerts that began, became critical, ended, or (at a flush) went on. */
-  readonly alerts: Alert[];
-  /** Episodes that ended, fired or not. */
-  readonly closed: Episode[];
-  readonly refolds: RefoldRequest[];
-}
-
-/** Emissions with nothing in them, for a fold to fill. */
-export function createEmissions(): Emissions {
-  return { alerts: [], closed: [], refolds: [] };
-}
-
 export interface SeriesFoldOptions {
   /** Length of a window of event time, ms. */
   readonly windowMs: number;
+  /** Watched time, where it is shared with another fold; by default the fold's own, which its ticks fill. */
+  readonly watched?: WatchedTime;
 }
 
 /**
@@ -63,22 +50,19 @@ const QUIET_UNTIL = 4;
 const POSITION = 5;
 /** Of the row's integers: the version of the band, 0 where there is none. */
 const VERSION = 12;
-
-/**
- * So many readings' state is read once in advance where their series reach far apart: the memory system then fetches
- * all of it at once, instead of one series after another. It halves the time a reading takes at 100,000 series.
- */
-const AHEAD_READINGS = 32;
-const AHEAD_REACH_MIN: number = 4 * AHEAD_READINGS;
-/** What was read: written down, so that the compiler does not leave the reading out. */
-const READ_AHEAD = new Float64Array(1);
+/** Shorter gaps than this are no silence; in no band SILENCE_NOT_JUDGED, and OPEN while a silence fires. */
+const SILENCE = 13;
+const OPEN = -1;
 
 /** The fold of one agent's readings. Series are dense indexes; state grows with the highest. */
 export class SeriesFold {
   readonly #keyOf: (series: number) => SeriesKey;
   readonly #thresholds: ThresholdHistory;
   readonly #windows: WindowAccumulator;
-  readonly #open = new OpenEpisodes();
+  readonly #open: OpenEpisodes;
+  /** Gaps and silences: for checkpoints and re-folds. */
+  readonly silences: Silences;
+  readonly #quiet = new QuietSeries();
   /** The highest series so far, plus 1. */
   #seriesEnd = 0;
   #rows = 0;
@@ -93,7 +77,10 @@ export class SeriesFold {
   constructor(keyOf: (series: number) => SeriesKey, thresholds: ThresholdHistory, options: SeriesFoldOptions) {
     this.#keyOf = keyOf;
     this.#thresholds = thresholds;
+    this.#open = new OpenEpisodes(keyOf);
     this.#windows = new WindowAccumulator(options.windowMs);
+    const watched = options.watched ?? new WatchedTime();
+    this.silences = new Silences(watched, keyOf, (series, tsMs) => thresholds.inForce(keyOf(series), tsMs));
   }
 
   /**
@@ -114,8 +101,10 @@ export class SeriesFold {
       const series = seriesOf[start]!;
       if (start >= ahead) {
         ahead = Math.min(to, start + AHEAD_READINGS);
-        const reach = Math.abs(seriesOf[ahead - 1]! - series);
-        if (reach > AHEAD_REACH_MIN) this.#readAhead(seriesOf, start, ahead);
+        if (reachesFar(seriesOf, start, ahead)) {
+          const read = this.#windows.readAhead(seriesOf, start, ahead);
+          readAhead(this.#state, this.#rows, ROW_SHIFT, seriesOf, start, ahead, read);
+        }
       }
       end = start + 1;
       while (end < to && seriesOf[end] === series) end++;
@@ -130,12 +119,38 @@ export class SeriesFold {
    */
   applyThresholds(version: ThresholdVersion, out: Emissions): void {
     if (!this.#thresholds.add(version)) return;
+    this.forgetBands();
+    const fromMs = version.effectiveFromMs;
     for (let series = 0; series < this.#seriesEnd; series++) {
-      this.#state[(series << ROW_SHIFT) + UNTIL] = -Infinity;
-      if (this.positionMs(series) >= version.effectiveFromMs) {
-        out.refolds.push({ series, fromMs: version.effectiveFromMs, replacePartials: true });
-      }
+      if (this.positionMs(series) >= fromMs) out.refolds.push({ series, fromMs, replacePartials: true });
     }
+  }
+
+  /** Looks all bands up anew: a version came that another fold was told of. */
+  forgetBands(): void {
+    for (let series = 0; series < this.#seriesEnd; series++) this.#state[(series << ROW_SHIFT) + UNTIL] = -Infinity;
+  }
+
+  /**
+   * Applies a clock tick: judges gaps as far as they were watched, and returns which series have been quiet for as long
+   * as their band allows, for the tick's entry in the log; one of the log says so itself. isPast: series whose state
+   * takes the tick into account already. touched: is told of series of which something changed.
+   */
+  applyTick(
+    tick: ClockTick,
+    out: Emissions,
+    touched: (series: number) => void = () => {},
+    isPast: (series: number) => boolean = () => false,
+  ): ReadonlyArray<readonly [series: number, startedAtMs: number]> {
+    this.silences.watched.add(tick);
+    this.silences.settle(out, isPast, touched);
+    const silent = tick.silent?.filter(([series]) => !isPast(series)) ?? this.#quiet.find(this.#seriesEnd, this);
+    for (const [series, positionMs] of silent) {
+      if (this.positionMs(series) !== positionMs || !this.silences.open(series, positionMs, out)) continue;
+      this.#stateIntegers[(series << (ROW_SHIFT + 1)) + SILENCE] = OPEN;
+      touched(series);
+    }
+    return silent;
   }
 
   /** Pages of PAGE_SERIES series, up to the last that has one. */
@@ -163,7 +178,7 @@ export class SeriesFold {
    * `out`.
    */
   flush(out: Emissions): WindowPartial[] {
-    for (let page = 0; page < this.pages; page++) this.#emitNews(page, out);
+    for (let page = 0; page < this.pages; page++) this.#open.emitNews(page, out);
     return this.#windows.drain();
   }
 
@@ -176,7 +191,7 @@ export class SeriesFold {
 
   /** As flushPage(), one partial after another: for those who do not keep them. sink must not call this fold. */
   flushPageTo(page: number, out: Emissions, sink: (partial: WindowPartial) => void): void {
-    this.#emitNews(page, out);
+    this.#open.emitNews(page, out);
     this.#windows.drainPage(page, sink);
   }
 
@@ -192,9 +207,7 @@ export class SeriesFold {
 
   /** Positions of the series of one page, for a checkpoint: a copy. */
   pagePositions(page: number): Float64Array {
-    const positions = new Float64Array(PAGE_SERIES);
-    for (let i = 0; i < PAGE_SERIES; i++) positions[i] = this.positionMs(page * PAGE_SERIES + i);
-    return positions;
+    return Float64Array.from({ length: PAGE_SERIES }, (_, i) => this.positionMs(page * PAGE_SERIES + i));
   }
 
   /** Open episodes, for a checkpoint and for re-folds. */
@@ -229,6 +242,12 @@ export class SeriesFold {
     if (this.#open.delete(series, kind)) this.#setQuiet(series);
   }
 
+  /** As Silences.replace: puts what a fold over the readings of a series from a time on has found in the place of it. */
+  replaceSilences(series: number, fold: SeriesFold, stretch: Parameters<Silences["replace"]>[2], out: Emissions): void {
+    this.silences.replace(series, fold.silences, stretch, out);
+    this.#state[(series << ROW_SHIFT) + UNTIL] = -Infinity;
+  }
+
   /** The values' words. */
   #wordsOf(value: Float64Array): Int32Array {
     if (value !== this.#values) {
@@ -236,17 +255,6 @@ export class SeriesFold {
       this.#words = new Int32Array(value.buffer, value.byteOffset, 2 * value.length);
     }
     return this.#words;
-  }
-
-  #readAhead(seriesOf: Uint32Array, from: number, to: number): void {
-    const state = this.#state;
-    const rows = this.#rows;
-    let read = this.#windows.readAhead(seriesOf, from, to);
-    for (let i = from; i < to; i++) {
-      const series = seriesOf[i]!;
-      if (series < rows) read += state[series << ROW_SHIFT]!;
-    }
-    READ_AHEAD[0] = read;
   }
 
   /** Folds readings [start, end) of a block in, all of one series: in one go as many as nothing happens at. */
@@ -261,12 +269,14 @@ export class SeriesFold {
       const low = state[at + LOW]!;
       const high = state[at + HIGH]!;
       const quietUntilMs = state[at + QUIET_UNTIL]!;
+      const silenceMs = this.#stateIntegers[(at << 1) + SILENCE]!;
       let position = state[at + POSITION]!;
       let to = from;
       while (to < end) {
         const tsMs = times[to]!;
         const value = values[to]!;
         if (!(tsMs > position && tsMs >= fromMs && tsMs < untilMs && tsMs <= quietUntilMs)) break;
+        if (!(tsMs - position < silenceMs)) break;
         if (!(value >= low && value <= high)) break;
         position = tsMs;
         to++;
@@ -288,6 +298,7 @@ export class SeriesFold {
   #applyReading(series: number, tsMs: number, value: number, stamped: number, out: Emissions): void {
     const state = this.#state;
     const at = series << ROW_SHIFT;
+    this.#followGap(series, tsMs, out);
     if (!(tsMs >= state[at + FROM]! && tsMs < state[at + UNTIL]!)) this.#lookUpBand(series, tsMs);
 
     let judged = JUDGED_IN_BAND;
@@ -303,8 +314,35 @@ export class SeriesFold {
     const position = state[at + POSITION]!;
     if (tsMs > position) state[at + POSITION] = tsMs;
     const inOrder = tsMs >= position;
-    if (inOrder && tsMs > state[at + QUIET_UNTIL]!) this.#closeEnded(series, tsMs, out);
+    if (inOrder && tsMs > state[at + QUIET_UNTIL]!) {
+      this.#open.closeEnded(series, tsMs, out);
+      this.#setQuiet(series);
+    }
     if (judged !== JUDGED_IN_BAND) this.#followBreach(series, tsMs, value, judged, inOrder, out);
+  }
+
+  /** What the gap before a reading is to silence; the row's band is still that of the reading before. */
+  #followGap(series: number, tsMs: number, out: Emissions): void {
+    const state = this.#state;
+    const at = series << ROW_SHIFT;
+    const position = state[at + POSITION]!;
+    if (tsMs < position) this.silences.divide(series, tsMs, out);
+    else if (position === -Infinity) this.silences.begin(series, tsMs);
+    else if (tsMs > position) {
+      const silenceMs = this.#stateIntegers[(at << 1) + SILENCE]!;
+      if (tsMs - position < silenceMs && position < state[at + UNTIL]! && tsMs < state[at + UNTIL]!) return;
+      this.silences.pass(series, position, tsMs, out);
+      // The silence that the row tells of is over.
+      if (silenceMs === OPEN) state[at + UNTIL] = -Infinity;
+    }
+  }
+
+  /** The silence allowed after the newest reading of a series, ms; below 0 where one fires. */
+  silenceMs(series: number): number {
+    const at = series << ROW_SHIFT;
+    const position = this.#state[at + POSITION]!;
+    if (!(position < this.#state[at + UNTIL]!)) this.#lookUpBand(series, position);
+    return this.#stateIntegers[(at << 1) + SILENCE]!;
   }
 
   #followBreach(series: number, tsMs: number, value: number, judged: number, inOrder: boolean, out: Emissions): void {
@@ -312,57 +350,14 @@ export class SeriesFold {
     if (!band) return;
     const kind = judged & JUDGED_HIGH ? "high" : "low";
     const critical = (judged & JUDGED_CRITICAL) !== 0;
-    const breach = {
-      series,
-      kind,
-      tsMs,
-      value,
-      critical,
-      version: this.#stateIntegers[(series << (ROW_SHIFT + 1)) + VERSION]!,
-      band,
-    } as const;
-    const open = this.openEpisode(series, kind);
-    if (open && (inOrder || holdsLateBreach(open, breach))) {
-      if (extendEpisode(open, breach)) this.#emit(open, "firing", out);
-      this.#shortenQuiet(open);
-    } else if (inOrder) {
-      const episode = startEpisode(breach);
-      this.restoreEpisode(episode);
-      if (episode.fired) this.#emit(episode, "firing", out);
-    } else out.refolds.push({ series, fromMs: tsMs, replacePartials: false });
-  }
-
-  /** Ends the open episodes of a series that a reading at tsMs is too far from to belong to. */
-  #closeEnded(series: number, tsMs: number, out: Emissions): void {
-    for (const kind of ["low", "high"] as const) {
-      const episode = this.openEpisode(series, kind);
-      if (!episode || tsMs - episode.lastTsMs <= episode.gapMs) continue;
-      this.#open.delete(series, kind);
-      if (episode.fired) this.#emit(episode, "resolved", out);
-      out.closed.push(episode);
-    }
-    this.#setQuiet(series);
-  }
-
-  #emit(episode: Episode, state: Alert["state"], out: Emissions): void {
-    episode.dirty = false;
-    out.alerts.push(alertOf(episode, this.#keyOf(episode.series), state));
-  }
-
-  #emitNews(page: number, out: Emissions): void {
-    for (const episode of this.openEpisodesOf(page)) {
-      if (episode.fired && episode.dirty) this.#emit(episode, "firing", out);
-    }
+    const version = this.#stateIntegers[(series << (ROW_SHIFT + 1)) + VERSION]!;
+    const breach = { series, kind, tsMs, value, critical, version, band } as const;
+    const at = (series << ROW_SHIFT) + QUIET_UNTIL;
+    this.#state[at] = this.#open.follow(breach, inOrder, this.#state[at]!, out);
   }
 
   #setQuiet(series: number): void {
     this.#state[(series << ROW_SHIFT) + QUIET_UNTIL] = this.#open.quietUntilMs(series);
-  }
-
-  /** An episode went on. That it ends later is seen when the time comes; that it ends sooner must be known at once. */
-  #shortenQuiet(episode: Episode): void {
-    const at = (episode.series << ROW_SHIFT) + QUIET_UNTIL;
-    this.#state[at] = Math.min(this.#state[at]!, lastWithin(episode));
   }
 
   #lookUpBand(series: number, tsMs: number): void {
@@ -374,6 +369,9 @@ export class SeriesFold {
     state[at + LOW] = Math.max(band?.warningLow ?? -Infinity, band?.criticalLow ?? -Infinity);
     state[at + HIGH] = Math.min(band?.warningHigh ?? Infinity, band?.criticalHigh ?? Infinity);
     this.#stateIntegers[(at << 1) + VERSION] = band ? version : 0;
+    // Only one silence of a series is open, and that after its newest reading.
+    const isOpen = this.silences.isOpen(series);
+    this.#stateIntegers[(at << 1) + SILENCE] = isOpen ? OPEN : silenceLimitMs(band);
     this.#band[series] = band;
   }
 

@@ -4,10 +4,12 @@ import { GAP_MS_DEFAULT } from "../model/thresholds.ts";
 
 const LIMITS = ["warningLow", "warningHigh", "criticalLow", "criticalHigh"] as const;
 const DURATIONS = ["forMs", "gapMs", "intervalMs"] as const;
+const SILENCE = "silenceIntervals";
 
 /**
  * Rules from a file a person wrote: `{"rules": [{"match": {"site", "device", "metric"}, "band": {…}}]}`. Absent matches
- * are `*`; absent limits are none; forMs is 0, gapMs five minutes, intervalMs unknown when absent.
+ * are `*`; absent limits are none; forMs is 0, gapMs five minutes, intervalMs unknown when absent;
+ * so is silenceIntervals, for which null stands as well.
  *
  * Throws CodedError BAD_RULES naming every problem and where it is.
  */
@@ -44,7 +46,7 @@ function parseRule(rule: unknown, where: string, problems: string[]): BandRule {
 function parseBand(value: unknown, where: string, problems: string[]): Band {
   const record = isRecord(value) ? value : {};
   if (!isRecord(value)) problems.push(`${where} is missing`);
-  reportUnknown(record, [...LIMITS, ...DURATIONS], where, problems);
+  reportUnknown(record, [...LIMITS, ...DURATIONS, SILENCE], where, problems);
   const limit = (name: (typeof LIMITS)[number]): number | null => {
     const number = record[name] ?? null;
     if (number === null || (typeof number === "number" && Number.isFinite(number))) return number;
@@ -66,6 +68,7 @@ function parseBand(value: unknown, where: string, problems: string[]): Band {
     forMs: duration("forMs", 0),
     gapMs: duration("gapMs", GAP_MS_DEFAULT),
     intervalMs: duration("intervalMs", null),
+    ...parseSilence(record[SILENCE], `${where}.${SILENCE}`, problems),
   };
   for (const level of ["warning", "critical"] as const) {
     const { [`${level}Low` as const]: low, [`${level}High` as const]: high } = band;
@@ -74,6 +77,14 @@ function parseBand(value: unknown, where: string, problems: string[]): Band {
     }
   }
   return band;
+}
+
+/** Nothing where it is absent or null, so that a band says what was written. */
+function parseSilence(value: unknown, where: string, problems: string[]): Pick<Band, typeof SILENCE> {
+  if (value === undefined || value === null) return {};
+  if (typeof value === "number" && value >= 0 && Number.isFinite(value)) return { [SILENCE]: value };
+  problems.push(`${where} must be a number of intervals, 0 or more`);
+  return {};
 }
 
 function reportUnknown(

@@ -39,6 +39,9 @@ export interface TickFrame {
   readonly nowMs: number;
   readonly rejected: Readonly<Record<string, number>>;
   readonly dropped: Readonly<Record<string, number>>;
+  /** Of the log's entry alone: see ClockTick. */
+  readonly watching?: boolean;
+  readonly silent?: ReadonlyArray<readonly [series: number, startedAtMs: number]>;
 }
 
 /** The agent's ledger since it was installed, for the fleet view. */
@@ -89,6 +92,8 @@ export type AgentMessage =
   /** Names that the aggregator said it lacks, before the first frame. */
   | { readonly type: "names"; readonly series: ReadonlyArray<readonly [number, string, string, string]> }
   | { readonly type: "frame"; readonly lane: Lane; readonly seq: number; readonly frame: Uint8Array }
+  /** A frame of alerts that comes again at its turn, behind a backlog: to be shown at once. It is not acknowledged. */
+  | { readonly type: "ahead"; readonly seq: number; readonly frame: Uint8Array }
   | { readonly type: "thresholdsStored"; readonly version: number }
   | ({ readonly type: "status" } & AgentStatus);
 
@@ -115,7 +120,7 @@ export function encodeMessage(message: AgentMessage | AggregatorMessage): Uint8A
 
 /** Throws CodedError BAD_MESSAGE for anything that is not one of the agent's messages. */
 export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
-  return decodeTyped<AgentMessage>(bytes, ["hello", "names", "frame", "thresholdsStored", "status"]);
+  return decodeTyped<AgentMessage>(bytes, ["hello", "names", "frame", "ahead", "thresholdsStored", "status"]);
 }
 
 /** Throws CodedError BAD_MESSAGE for anything that is not one of the aggregator's messages. */

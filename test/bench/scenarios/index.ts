@@ -1,4 +1,5 @@
 import type { Scenario } from "../scenario.ts";
+import { compactionScenario } from "./compaction.ts";
 import { directScenarios } from "./direct.ts";
 import { latencyScenario } from "./latency.ts";
 import { logBytesScenarios } from "./log-bytes.ts";
@@ -16,6 +17,7 @@ export const scenarios: readonly Scenario[] = [
   recoveryScenario,
   memoryScenario,
   ...logBytesScenarios,
+  compactionScenario,
   uplinkScenario,
   latencyScenario,
 ];

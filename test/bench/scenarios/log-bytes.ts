@@ -36,8 +36,13 @@ export const logBytesScenarios: readonly AgentScenario[] = [1_000, WIDE_SERIES].
 function blocksOf(folder: string): { readonly bytes: number; readonly rows: number } {
   const db = new Database(join(folder, "agent.db"), { readonly: true });
   try {
-    const sql = "SELECT sum(length(body)) AS bytes, count(*) AS rows FROM log WHERE kind = 1";
-    return db.prepare(sql).get() as { bytes: number; rows: number };
+    // Some blocks may have been compacted already.
+    const tables = ["log WHERE kind = 1", "pieces", "chunks"];
+    const sums = tables.map((table) => {
+      const sql = `SELECT coalesce(sum(length(body)), 0) AS bytes, count(*) AS rows FROM ${table}`;
+      return db.prepare(sql).get() as { bytes: number; rows: number };
+    });
+    return { bytes: sums.reduce((sum, { bytes }) => sum + bytes, 0), rows: sums[0]!.rows };
   } finally {
     db.close();
   }

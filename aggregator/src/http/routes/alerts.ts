@@ -18,6 +18,7 @@ interface AlertsQuery {
   readonly state?: string;
   readonly site?: string;
   readonly device?: string;
+  readonly inhibited?: boolean;
   readonly since?: string;
   readonly limit: number;
 }
@@ -39,6 +40,10 @@ export function installAlerts(app: FastifyInstance, queries: Queries, access: Ac
             state: { type: "string", enum: ["firing", "resolved", "withdrawn"] },
             site: { type: "string", minLength: 1 },
             device: { type: "string", minLength: 1 },
+            inhibited: {
+              type: "boolean",
+              description: "true: only those held back while their agent is away; false: only others; default: all",
+            },
             since: { type: "string", description: "began or changed at or after; ISO 8601 or epoch ms" },
             limit: { type: "integer", minimum: 1, maximum: ALERTS_LIMIT_MAX, default: ALERTS_LIMIT_DEFAULT },
           },

@@ -12,6 +12,7 @@ interface ReportRoute {
 }
 
 const tags = ["reports"];
+const dayParams = { type: "object", properties: { day: { type: "string", description: "YYYY-MM-DD, plant time" } } };
 
 /** Daily reports: listed, and each as canonical JSON, CSV and a page. */
 export function installReports(app: FastifyInstance, queries: Queries): void {
@@ -34,7 +35,7 @@ export function installReports(app: FastifyInstance, queries: Queries): void {
           summary: `Health of every device on a day, as ${suffix === "" ? "canonical JSON" : suffix.slice(1).toUpperCase()}`,
           tags,
           produces: [media],
-          params: { type: "object", properties: { day: { type: "string", description: "YYYY-MM-DD, plant time" } } },
+          params: dayParams,
           querystring: {
             type: "object",
             additionalProperties: false,
@@ -49,6 +50,8 @@ export function installReports(app: FastifyInstance, queries: Queries): void {
         const day = parseDay("day", params.day);
         const found = queries.report(day, { recompute: query.recompute === "1" });
         if (!found) throw notFound(`No device has readings on ${day}.`);
+        // RFC 8288, RFC 5829.
+        reply.header("link", `</api/reports/daily/${day}/revisions>; rel="version-history"`);
         return answer(found, reply.type(media));
       },
     );
@@ -63,6 +66,27 @@ export function installReports(app: FastifyInstance, queries: Queries): void {
       .send(reportCsv(report)),
   );
   install(".html", "text/html", ({ report }, reply) =>
-    reply.header("content-security-policy", REPORT_CSP).type("text/html; charset=utf-8").send(reportPage(report)),
+    reply
+      .header("content-security-policy", REPORT_CSP)
+      .type("text/html; charset=utf-8")
+      .send(reportPage(report, queries.revisions(report.day)?.revisions ?? [])),
+  );
+
+  app.get<{ Params: ReportRoute["Params"] }>(
+    "/api/reports/daily/:day/revisions",
+    {
+      schema: {
+        summary: "What each revision of a day's report changed, newest first",
+        tags,
+        params: dayParams,
+        response: responses(ref("ReportRevisions"), 400, 404),
+      },
+    },
+    ({ params }) => {
+      const day = parseDay("day", params.day);
+      const found = queries.revisions(day);
+      if (!found) throw notFound(`No device has readings on ${day}.`);
+      return found;
+    },
   );
 }

@@ -5,6 +5,7 @@ import { ago, count, fullTime, words } from "../format.ts";
 import { thresholdHref } from "../links.ts";
 import type { Page } from "../page.ts";
 import { empty, load } from "../page.ts";
+import { quarantineTable } from "../quarantine.ts";
 
 /** The agents with their connections and ledgers. */
 export function createAgentsPage(): Page {
@@ -61,8 +62,13 @@ function agentCard(agent: AgentView, seen: Map<HTMLElement, number>): HTMLElemen
       h("h2", {}, agent.agent),
       h(
         "span",
-        { class: `pill ${agent.connected ? "good" : "critical"}` },
-        agent.connected ? "connected" : "disconnected",
+        { class: "pills" },
+        agent.connected && !agent.caughtUp && h("span", { class: "pill plain" }, "catching up"),
+        h(
+          "span",
+          { class: `pill ${agent.connected ? "good" : "critical"}` },
+          agent.connected ? "connected" : "disconnected",
+        ),
       ),
     ),
     h(
@@ -73,7 +79,9 @@ function agentCard(agent: AgentView, seen: Map<HTMLElement, number>): HTMLElemen
       fact("Series", count(agent.series)),
       fact("Readings", count(agent.readings)),
       fact("Software", agent.version),
+      ...(agent.inhibitedAlerts > 0 ? [fact("Silence alerts held back", count(agent.inhibitedAlerts))] : []),
     ),
+    agent.quarantined.length > 0 && quarantineTable(agent.quarantined, Date.now()),
     h("h3", {}, "Ledger since installed"),
     h(
       "table",

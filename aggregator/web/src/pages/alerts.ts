@@ -1,12 +1,13 @@
-import type { AlertView } from "@weir/shared/model/alert";
+import type { AlertView } from "@weir/aggregator/queries";
 import type { AlertQuery } from "../api.ts";
 import { ALERTS_LIMIT, fetchAlerts } from "../api.ts";
-import { ALERT_ROWS_MAX, createAlertList } from "../alert-list.ts";
+import { ALERT_ROWS_MAX, alertText, createAlertList } from "../alert-list.ts";
 import { fill, h, setText } from "../dom.ts";
 import { announce } from "../feedback.ts";
-import { count, value, words } from "../format.ts";
+import { count, words } from "../format.ts";
+import { createGateways } from "../gateways.ts";
 import type { Page } from "../page.ts";
-import { empty, load } from "../page.ts";
+import { empty, load, throttle } from "../page.ts";
 import { person, setPerson } from "../person.ts";
 
 /** Alerts held by the page, at most: beyond, the oldest go. The API has all. */
@@ -14,6 +15,9 @@ const ALERTS_HELD_MAX: number = 2 * ALERTS_LIMIT;
 
 /** A person cannot listen to more than one announcement in this time, ms. */
 const ANNOUNCE_INTERVAL_MS = 3000;
+
+/** Alerts are fetched again at most this often because gateways came or went, ms. */
+const REFRESH_INTERVAL_MS = 2000;
 
 /** The list of alerts, new ones as they come. */
 export function createAlertsPage(): Page {
@@ -24,10 +28,14 @@ export function createAlertsPage(): Page {
   let frame = 0;
   let fetched = false;
 
-  const list = createAlertList((alert) => {
-    held.set(alert.id, alert);
-    draw();
-  });
+  const gateways = createGateways();
+  const list = createAlertList(
+    (alert) => {
+      held.set(alert.id, alert);
+      draw();
+    },
+    (alert) => gateways.reasonOf(alert),
+  );
   const place = h("div", { class: "card flush", "aria-busy": "true" });
   const more = h("p", { class: "muted note", hidden: true });
   const filters = createFilters(
@@ -63,7 +71,7 @@ export function createAlertsPage(): Page {
     load(place, async () => {
       const own = new Map<string, AlertView>();
       during = own;
-      const alerts = await fetchAlerts(filters.query());
+      const [alerts] = await Promise.all([fetchAlerts(filters.query()), gateways.refresh()]);
       // A fetch with other filters has begun meanwhile; its answer is the one to show.
       if (during !== own) return;
       held.clear();
@@ -72,6 +80,7 @@ export function createAlertsPage(): Page {
       fetched = true;
       draw();
     });
+  const again = throttle(REFRESH_INTERVAL_MS, () => void refresh());
 
   return {
     title: "Alerts",
@@ -79,6 +88,7 @@ export function createAlertsPage(): Page {
       "section",
       {},
       h("div", { class: "page-head" }, h("h1", { tabindex: "-1" }, "Alerts"), personField()),
+      gateways.element,
       summary.element,
       filters.element,
       place,
@@ -86,9 +96,14 @@ export function createAlertsPage(): Page {
     ),
     refresh,
     onLive(event) {
+      if (event.type === "agent") {
+        const change = gateways.onAgent(event.agent);
+        if (change === "fetch") again.call();
+        if (change !== "same") draw();
+      }
       if (event.type !== "alert") return;
       const { alert } = event;
-      const isNew = !held.has(alert.id) && alert.state === "firing";
+      const isNew = !held.has(alert.id) && alert.state === "firing" && !alert.inhibited;
       held.set(alert.id, alert);
       during.set(alert.id, alert);
       if (held.size > ALERTS_HELD_MAX) dropOldest(held);
@@ -98,8 +113,12 @@ export function createAlertsPage(): Page {
       }
       draw();
     },
-    onTick: (nowMs) => list.tick(nowMs),
+    onTick(nowMs) {
+      list.tick(nowMs);
+      gateways.tick(nowMs);
+    },
     close() {
+      again.stop();
       cancelAnimationFrame(frame);
       announcer.stop();
     },
@@ -136,6 +155,14 @@ function personField(): HTMLElement {
   return h("label", { class: "inline" }, h("span", { class: "muted" }, "Acknowledging as"), input);
 }
 
+/** What a firing alert is while its gateway is away. */
+const HELD_BACK = "held back";
+
+function stateQuery(state: string): Pick<AlertQuery, "state" | "inhibited"> {
+  if (state === HELD_BACK) return { state: "firing", inhibited: "true" };
+  return { state, inhibited: state === "firing" ? "false" : "" };
+}
+
 interface Filters {
   readonly element: HTMLElement;
   /** What the API is asked, so that older alerts than those held are found. */
@@ -148,7 +175,7 @@ interface Filters {
 }
 
 function createFilters(onQuery: () => void, onText: () => void): Filters {
-  const state = select("State", "filter-state", ["firing", "resolved", "withdrawn"]);
+  const state = select("State", "filter-state", ["firing", HELD_BACK, "resolved", "withdrawn"]);
   const site = select("Site", "filter-site", []);
   const device = select("Device", "filter-device", []);
   const text = h("input", {
@@ -174,9 +201,9 @@ function createFilters(onQuery: () => void, onText: () => void): Filters {
       device,
       h("label", { class: "check" }, unseen, "Unacknowledged"),
     ),
-    query: () => ({ state: state.value, site: site.value, device: device.value }),
+    query: () => ({ ...stateQuery(state.value), site: site.value, device: device.value }),
     accepts(alert) {
-      if (state.value !== "" && alert.state !== state.value) return false;
+      if (state.value !== "" && state.value !== (alert.inhibited ? HELD_BACK : alert.state)) return false;
       if (site.value !== "" && alert.site !== site.value) return false;
       if (device.value !== "" && alert.device !== device.value) return false;
       if (unseen.checked && alert.ackedBy !== null) return false;
@@ -227,7 +254,7 @@ function createSummary(): { readonly element: HTMLElement; update(alerts: readon
   return {
     element: h("div", { class: "tiles" }, critical.element, warning.element, unseen.element, shown.element),
     update(alerts) {
-      const firing = alerts.filter((alert) => alert.state === "firing");
+      const firing = alerts.filter((alert) => alert.state === "firing" && !alert.inhibited);
       critical.set(firing.filter((alert) => alert.severity === "critical").length);
       warning.set(firing.filter((alert) => alert.severity === "warning").length);
       unseen.set(alerts.filter((alert) => alert.ackedBy === null && alert.state !== "withdrawn").length);
@@ -257,7 +284,7 @@ function createAnnouncer(): { add(alert: AlertView): void; stop(): void } {
     const [first] = waiting;
     if (!first) return;
     const others = waiting.length > 1 ? `, and ${waiting.length - 1} more` : "";
-    announce(`New ${first.severity} alert: ${first.device} ${words(first.metric)} ${value(first.value)}${others}`);
+    announce(`New ${first.severity} alert: ${first.device} ${words(first.metric)} ${alertText(first)}${others}`);
     waiting = [];
     timer = setTimeout(say, ANNOUNCE_INTERVAL_MS);
   };

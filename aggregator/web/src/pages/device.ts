@@ -1,15 +1,16 @@
-import type { DeviceDetail, SeriesColumns } from "@weir/aggregator/queries";
-import type { AlertView } from "@weir/shared/model/alert";
+import type { AlertView, DeviceDetail, SeriesColumns } from "@weir/aggregator/queries";
 import { createAlertList } from "../alert-list.ts";
-import { fetchAlerts, fetchDevice, fetchSeries } from "../api.ts";
+import { ANY_ALERT, fetchAlerts, fetchDevice, fetchSeries } from "../api.ts";
 import type { Chart } from "../chart.ts";
 import { createChart } from "../chart.ts";
 import { mergeColumns } from "../columns.ts";
 import { fill, h, setText } from "../dom.ts";
-import { ago, count, value } from "../format.ts";
+import { ago, count, fullTime, value } from "../format.ts";
+import { createGateways } from "../gateways.ts";
 import { healthMeter } from "../health.ts";
 import type { Page } from "../page.ts";
 import { empty, load, throttle } from "../page.ts";
+import { quarantineNotice } from "../quarantine.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 1440 * MINUTE_MS;
@@ -51,7 +52,12 @@ export function createDevicePage(site: string, device: string): Page {
   const seen = h("b", {});
   const charts = h("div", { class: "charts", "aria-busy": "true" });
   const alertPlace = h("div", { class: "card flush", "aria-busy": "true" });
-  const list = createAlertList((alert) => showAlert(alert));
+  const gateways = createGateways();
+  const list = createAlertList(
+    (alert) => showAlert(alert),
+    (alert) => gateways.reasonOf(alert),
+  );
+  const quarantine = h("div", {});
 
   const bounds = (): { fromMs: number; toMs: number } => {
     const toMs = newestTsMs + 1;
@@ -120,7 +126,7 @@ export function createDevicePage(site: string, device: string): Page {
     if (detail) drawStats(detail);
   };
   const drawStats = (view: DeviceDetail): void => {
-    const firing = [...alerts.values()].filter((alert) => alert.state === "firing").length;
+    const firing = [...alerts.values()].filter((alert) => alert.state === "firing" && !alert.inhibited).length;
     const firingPart = firing === 0 ? h("b", {}, "0") : h("b", { class: "pill critical" }, count(firing));
     fill(
       stats,
@@ -142,8 +148,15 @@ export function createDevicePage(site: string, device: string): Page {
     }
     fill(charts, ...[...metrics.values()].map((metric) => metric.chart.element));
   };
+  const drawQuarantine = (nowMs: number): void => {
+    const state = detail?.quarantine;
+    fill(quarantine, state && quarantineNotice(state, nowMs));
+  };
   const tick = (nowMs: number): void => {
-    if (newestTsMs > 0) setText(seen, ago(newestTsMs, nowMs));
+    if (newestTsMs > 0) {
+      setText(seen, ago(newestTsMs, nowMs));
+      seen.title = `Newest event time of this device, its watermark: ${fullTime(newestTsMs)}`;
+    }
     list.tick(nowMs);
   };
 
@@ -154,6 +167,7 @@ export function createDevicePage(site: string, device: string): Page {
       {},
       h("p", { class: "crumbs" }, h("a", { href: "#/devices" }, "Devices"), ` / ${site}`),
       h("div", { class: "page-head" }, h("h1", { tabindex: "-1" }, device), stats),
+      quarantine,
       h(
         "div",
         { class: "chart-tools" },
@@ -171,11 +185,13 @@ export function createDevicePage(site: string, device: string): Page {
           newestTsMs = Math.max(newestTsMs, detail.lastTsMs);
           makeCharts(detail);
           drawStats(detail);
+          drawQuarantine(Date.now());
           tick(Date.now());
           await fetchAll();
         }),
         load(alertPlace, async () => {
-          const found = await fetchAlerts({ state: "", site, device }, ALERTS_MAX);
+          const asked = fetchAlerts({ ...ANY_ALERT, site, device }, ALERTS_MAX);
+          const [found] = await Promise.all([asked, gateways.refresh()]);
           for (const alert of found) alerts.set(alert.id, alert);
           drawAlerts();
           for (const name of metrics.keys()) drawChart(name);
@@ -186,6 +202,14 @@ export function createDevicePage(site: string, device: string): Page {
     onTick: tick,
     onLive(event) {
       if (event.type === "alert" && event.alert.site === site && event.alert.device === device) showAlert(event.alert);
+      if (event.type === "agent") {
+        if (gateways.onAgent(event.agent) !== "same" && alerts.size > 0) drawAlerts();
+        const { agent, quarantined } = event.agent;
+        const own = quarantined.find((entry) => entry.site === site && entry.device === device);
+        if (!detail || (!own && detail.quarantine?.agent !== agent)) return;
+        detail = { ...detail, quarantine: own ? { agent, ...own } : null };
+        drawQuarantine(Date.now());
+      }
       if (event.type !== "series" || event.site !== site || event.device !== device) return;
       newestTsMs = Math.max(newestTsMs, event.lastTsMs);
       for (const name of event.metrics) dirty.add(name);

@@ -6,6 +6,7 @@ import { healthMeter } from "../health.ts";
 import { deviceHref } from "../links.ts";
 import type { Page } from "../page.ts";
 import { empty, load, throttle } from "../page.ts";
+import { aheadText, QUARANTINE_HELP, refusedText } from "../quarantine.ts";
 
 /** Counts of firing alerts are fetched again at most this often, ms. */
 const REFRESH_INTERVAL_MS = 2000;
@@ -85,7 +86,12 @@ function table(
       h(
         "tr",
         { "data-testid": "device-row", "data-device": `${view.site}/${view.device}` },
-        h("th", { scope: "row" }, h("a", { href: deviceHref(view.site, view.device) }, view.device)),
+        h(
+          "th",
+          { scope: "row" },
+          h("a", { href: deviceHref(view.site, view.device) }, view.device),
+          quarantinePart(view),
+        ),
         h("td", { "data-label": "Site" }, view.site),
         h("td", { "data-label": "Health" }, healthMeter(view.health)),
         h("td", { class: "number", "data-label": "Firing" }, firingPart(view.firing)),
@@ -100,6 +106,16 @@ function table(
     head.append(h("th", { scope: "col", class: title === "Firing" || title === "Metrics" ? "number" : "" }, title));
   }
   return h("table", { class: "stack" }, h("thead", {}, head), body);
+}
+
+function quarantinePart({ quarantine }: DeviceView): HTMLElement | null {
+  if (!quarantine) return null;
+  const title = `${refusedText(quarantine, Date.now())}. ${QUARANTINE_HELP}`;
+  return h(
+    "span",
+    { class: "pill warning beside", title, "data-testid": "clock-ahead" },
+    `clock ${aheadText(quarantine)}`,
+  );
 }
 
 function firingPart(firing: number): HTMLElement {

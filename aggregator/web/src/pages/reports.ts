@@ -1,12 +1,14 @@
-import type { ReportListing } from "@weir/aggregator/queries";
+import type { ReportListing, ReportRevisions } from "@weir/aggregator/queries";
 import type { DailyReport, DeviceReport, MetricReport, Trend } from "@weir/shared/model/report";
-import { fetchReport, fetchReportDays } from "../api.ts";
+import { fetchReport, fetchReportDays, fetchRevisions } from "../api.ts";
 import { fill, h } from "../dom.ts";
+import { toast } from "../feedback.ts";
 import { count, fullTime, percent, time, value, words } from "../format.ts";
 import { healthLevel, healthMeter } from "../health.ts";
 import { deviceHref, reportHref, thresholdHref } from "../links.ts";
 import type { Page } from "../page.ts";
 import { empty, load, throttle } from "../page.ts";
+import { revisionsPart } from "../revisions.ts";
 
 /** Reports that were revised are fetched again at most this often, ms. */
 const REFRESH_INTERVAL_MS = 2000;
@@ -29,7 +31,9 @@ export function createReportsPage(chosen: string | undefined): Page {
       shown = chosen ?? newest.day;
       fill(days, ...listings.map((listing, index) => dayLink(listing, index === 0, listing.day === shown)));
       const bytes = await fetchReport(shown, false);
-      fill(place, ...reportParts(JSON.parse(bytes) as DailyReport, bytes));
+      // After the report, as asking for it issues a revision where its day has changed.
+      const revisions = await fetchRevisions(shown);
+      fill(place, ...reportParts(JSON.parse(bytes) as DailyReport, bytes, revisions));
     });
   const again = throttle(REFRESH_INTERVAL_MS, () => void refresh());
 
@@ -43,7 +47,10 @@ export function createReportsPage(chosen: string | undefined): Page {
     ),
     refresh,
     onLive(event) {
-      if (event.type === "report") again.call();
+      if (event.type !== "report") return;
+      if (event.summary !== null)
+        toast(`${event.day} was revised: revision ${event.revision}, ${event.summary}`, "done");
+      again.call();
     },
     close: () => again.stop(),
   };
@@ -54,7 +61,7 @@ function noReports(): HTMLElement {
 }
 
 function dayLink(
-  { day, revision, worstHealth, devices }: ReportListing,
+  { day, revision, worstHealth, devices, changeSummary }: ReportListing,
   isNewest: boolean,
   isShown: boolean,
 ): HTMLElement {
@@ -66,15 +73,26 @@ function dayLink(
       : h("small", { class: `dot ${healthLevel(worstHealth)}` }, `lowest ${worstHealth.toFixed(1)}`);
   return h(
     "a",
-    { href: reportHref(day), "aria-current": isShown ? "page" : undefined, "data-testid": "report-day" },
+    {
+      href: reportHref(day),
+      "aria-current": isShown ? "page" : undefined,
+      "data-testid": "report-day",
+      title: changeSummary ?? undefined,
+    },
     h("b", {}, day),
     h("small", { class: "muted" }, state),
     worst,
   );
 }
 
-function reportParts(report: DailyReport, bytes: string): HTMLElement[] {
-  return [reportHead(report, bytes), completenessPart(report), devicesPart(report), lineagePart(report)];
+function reportParts(report: DailyReport, bytes: string, revisions: ReportRevisions): HTMLElement[] {
+  return [
+    reportHead(report, bytes),
+    completenessPart(report),
+    ...revisionsPart(revisions),
+    devicesPart(report),
+    lineagePart(report),
+  ];
 }
 
 function reportHead({ day, timezone, revision }: DailyReport, bytes: string): HTMLElement {
