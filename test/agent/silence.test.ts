@@ -278,6 +278,20 @@ test("a late reading into what a running re-fold has found and forgotten asks fo
   assert.is(agent.standing().length, 8);
 });
 
+test("a running re-fold judges by a version that came while it ran", () => {
+  const agent = new Agent();
+  agent.read(0, 0, 10);
+  agent.take({ kind: "version", from: 0, limit: 0 });
+  agent.take({ kind: "turn" });
+  agent.read(0, 20);
+  agent.take({ kind: "version", from: 50, limit: 20 });
+  for (let second = 0; second <= 100; second += 20) agent.tick({ nowMs: second * 1000 });
+  agent.read(0, 60, 90);
+  agent.take({ kind: "turn" });
+  agent.tick({ nowMs: 110_000 });
+  assert.equal(agent.standing(), ["m0 60000 90000 20 2 30"]);
+});
+
 test("where the log was trimmed, silences that reach into what is left stay as they were", () => {
   const agent = new Agent();
   agent.take({ kind: "version", from: -5, limit: 20 });
