@@ -7,9 +7,10 @@ import { QUARANTINED_SHOWN } from "@weir/shared/wire/messages";
 import type { Clock } from "./clock.ts";
 import { openClock } from "./clock.ts";
 import type { Batch, ReadingColumns } from "./pipeline/batch.ts";
-import type { CoreHooks, CoreOptions } from "./pipeline/core.ts";
+import type { CoreHooks } from "./pipeline/core.ts";
 import { Core } from "./pipeline/core.ts";
 import { Quarantine, QUARANTINED_MAX } from "./pipeline/quarantine.ts";
+import { coreOptions } from "./pipeline-options.ts";
 import type { AgentSettings } from "./settings.ts";
 import { agentName, dataFile } from "./settings.ts";
 import { isDamage, isUnreadable } from "./store/damage.ts";
@@ -329,15 +330,4 @@ function checkNumbers({ sql }: Store): void {
   if (page >= pages) throw damaged(`its checkpoint has a page ${page} of series, of ${pages}`);
   const odd = sql.number("SELECT count(*) FROM state WHERE typeof(page) <> 'integer' OR typeof(seq) <> 'integer'");
   if (odd) throw damaged(`${odd} pages of its checkpoint have no number`);
-}
-
-function coreOptions(settings: AgentSettings): CoreOptions {
-  return {
-    windowMs: settings["window.length"],
-    checkpointIntervalMs: settings["checkpoint.interval"],
-    deadLetterCountMax: settings["dead_letters.count_max"],
-    outboxBytesMax: settings["outbox.bytes_max"],
-    logBytesMax: settings["log.bytes_max"],
-    logAgeMaxMs: settings["log.age_max"],
-  };
 }

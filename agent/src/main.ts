@@ -2,13 +2,14 @@
 import { readFileSync } from "node:fs";
 import type { CliProgram } from "@weir/shared/config/cli";
 import { prepareProgram } from "@weir/shared/config/program";
-import { CodedError } from "@weir/shared/errors";
+import { CodedError, errorMessage } from "@weir/shared/errors";
 import { importCommand, runImport } from "./import/import-command.ts";
 import { replayCommand, runReplay } from "./replay-command.ts";
 import { runAgent } from "./run.ts";
 import { agentEnvPrefix, agentSections, agentSettings, dataFile } from "./settings.ts";
 import { hashPassword } from "./sources/passwords.ts";
 import { describeStatus } from "./status.ts";
+import { isDamage } from "./store/damage.ts";
 import { Store } from "./store/store.ts";
 
 const program = {
@@ -81,9 +82,10 @@ async function main(): Promise<number> {
     log("Stopped.");
     return 0;
   } catch (error) {
-    if (!(error instanceof CodedError)) throw error;
-    process.stderr.write(`weir-agent: ${error.message}\n`);
-    return MISTAKES.has(error.code) ? 2 : 1;
+    // A file that is damaged is no mistake of this program: whatever SQLite says of it is enough.
+    if (!(error instanceof CodedError || isDamage(error))) throw error;
+    process.stderr.write(`weir-agent: ${errorMessage(error)}\n`);
+    return error instanceof CodedError && MISTAKES.has(error.code) ? 2 : 1;
   }
 }
 

@@ -8,8 +8,8 @@ import { openCoreHost } from "./core-host.ts";
 import { startCoreThread } from "./core-thread.ts";
 import { createDecoder } from "./decode/create-decoder.ts";
 import { topicMappings } from "./decode/topic-mappings.ts";
-import type { IntakeOptions } from "./pipeline/intake.ts";
 import { Intake } from "./pipeline/intake.ts";
+import { coreOptions, intakeOptions } from "./pipeline-options.ts";
 import type { AgentSections, AgentSettings } from "./settings.ts";
 import { agentName } from "./settings.ts";
 import { Gather } from "./sources/gather.ts";
@@ -26,8 +26,6 @@ const FRESH_AGAIN_MS = 60_000;
 
 /** How often the clock is followed, and the sources are looked at, ms. */
 const POLL_MS = 250;
-
-const QUARTER_HOUR_MS = 900_000;
 
 export interface RunningAgent {
   /** What a person may want to know: where devices connect, where alerts go. */
@@ -200,13 +198,8 @@ function checkSettings(settings: AgentSettings, sections: AgentSections): void {
       "Nothing to take readings from: set listen.enabled, or add a [[broker]] section.",
     );
   }
-  if (QUARTER_HOUR_MS % settings["window.length"] !== 0) {
-    // Hours of every time zone begin on a quarter, and a window must lie within one hour.
-    throw new CodedError(
-      "BAD_SETTING",
-      `window.length is ${settings["window.length"]} ms; it must divide a quarter of an hour.`,
-    );
-  }
+  // Before anything is opened.
+  coreOptions(settings);
 }
 
 /** One: sockets, operators and disk take turns; two: the core has a thread of its own. */
@@ -224,18 +217,6 @@ async function drain(intake: Intake): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
     intake.commit();
   }
-}
-
-function intakeOptions(settings: AgentSettings): IntakeOptions {
-  return {
-    commitIntervalMs: settings["ingest.commit_interval"],
-    seriesMax: settings["ingest.series_max"],
-    batchReadingsMax: settings["ingest.batch_readings_max"],
-    shedAfterMs: settings["ingest.shed_after"],
-    aheadMaxMs: settings["time.ahead_max"],
-    floorMs: Date.parse(settings["time.floor"]),
-    deadLetterPayloadBytesMax: settings["dead_letters.payload_bytes_max"],
-  };
 }
 
 /** Local alerts for an operator panel or a stack light: weir/alerts/{site}/{device}/{metric}, JSON. */

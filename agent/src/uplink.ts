@@ -201,15 +201,15 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
     socket = opened;
     opened.binaryType = "nodebuffer";
     opened.on("open", () => {
-      openedMs = Date.now();
+      openedMs = performance.now();
       lastHeardMs = openedMs;
       const { agent, incarnation, software } = options;
       const thresholdVersions = hooks.thresholdVersions();
       send({ type: "hello", wire: WIRE_VERSION, agent, incarnation, software, thresholdVersions });
     });
-    opened.on("pong", () => (lastHeardMs = Date.now()));
+    opened.on("pong", () => (lastHeardMs = performance.now()));
     opened.on("message", (data: Buffer) => {
-      lastHeardMs = Date.now();
+      lastHeardMs = performance.now();
       try {
         receive(decodeAggregatorMessage(data));
       } catch (error) {
@@ -225,7 +225,7 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
       inFlight.length = 0;
       inFlightBytes = 0;
       if (closing) return;
-      if (wasWelcomed && Date.now() - openedMs > RETRY_MS_MAX) retryMs = retryMsFirst;
+      if (wasWelcomed && performance.now() - openedMs > RETRY_MS_MAX) retryMs = retryMsFirst;
       const timer = setTimeout(
         () => {
           timers.delete(timer);
@@ -242,7 +242,7 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
     if (socket?.readyState !== WebSocket.OPEN) return;
     // Pongs come from the socket's library; an aggregator that does not answer the hello is as good as silent.
     const heardMs = welcomed ? lastHeardMs : openedMs;
-    if (Date.now() - heardMs > silenceMsMax) socket.terminate();
+    if (performance.now() - heardMs > silenceMsMax) socket.terminate();
     else socket.ping();
   }, pingIntervalMs);
   const reporting = setInterval(() => {
@@ -256,10 +256,10 @@ export function createUplink(outbox: Outbox, hooks: UplinkHooks, random: () => n
       return welcomed;
     },
     async close(timeoutMs) {
-      const deadlineMs = Date.now() + timeoutMs;
+      const deadlineMs = performance.now() + timeoutMs;
       pump();
       const isEmpty = (): boolean => LANES.every((lane) => outbox.frames(lane, 0, 1).length === 0);
-      while (welcomed && !isEmpty() && Date.now() < deadlineMs) {
+      while (welcomed && !isEmpty() && performance.now() < deadlineMs) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       if (welcomed) send({ type: "status", ...hooks.status() });

@@ -3,7 +3,7 @@ import { newTopic } from "@weir/agent/decode/topic";
 import type { PipelineOptions } from "@weir/agent/pipeline/pipeline";
 import { Pipeline } from "@weir/agent/pipeline/pipeline";
 import type { IngestPort, Source } from "@weir/agent/sources/source";
-import type { CommitBatch } from "@weir/agent/store/store";
+import type { CommitBatch } from "@weir/agent/store/commit-batch";
 import { Store } from "@weir/agent/store/store";
 import type { Alert } from "@weir/shared/model/alert";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { encodeBlock } from "@weir/agent/store/block-codec";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS } from "@weir/agent/store/schema";
-import type { CommitBatch, EntryRow, OutboxRow } from "@weir/agent/store/store";
+import type { CommitBatch, EntryRow, OutboxRow } from "@weir/agent/store/commit-batch";
 import { Store } from "@weir/agent/store/store";
 import { tempFolder } from "../support/temp.ts";
 

@@ -1,4 +1,4 @@
-import type { CommitBatch } from "@weir/agent/store/store";
+import type { CommitBatch } from "@weir/agent/store/commit-batch";
 import { Store } from "@weir/agent/store/store";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
 

@@ -1,19 +1,18 @@
 import { basename } from "node:path";
 import type { CliCommand } from "@weir/shared/config/cli";
 import { CodedError, errorMessage } from "@weir/shared/errors";
-import type { CoreOptions } from "../pipeline/core.ts";
 import type { AgentSettings } from "../settings.ts";
 import { agentName, dataFile } from "../settings.ts";
 import { isDamage } from "../store/damage.ts";
 import { lockDataFolder } from "../store/lock.ts";
 import { finishSetAside } from "../store/set-aside.ts";
+import { coreOptions, intakeOptions } from "../pipeline-options.ts";
 import { Store } from "../store/store.ts";
 import type { Layout } from "./layout.ts";
 import { describeLayout, findLayout } from "./layout.ts";
 import { openTable } from "./open-table.ts";
 import { importKey, ImportPlaces } from "./place.ts";
 import { Progress } from "./progress.ts";
-import type { ReadingBounds } from "./readings.ts";
 import type { ImportOutcome } from "./run-import.ts";
 import { importTable } from "./run-import.ts";
 import type { Table } from "./table.ts";
@@ -51,7 +50,6 @@ export const importCommand: CliCommand = {
 type Options = Readonly<Record<string, string | true>>;
 
 const TIME_UNITS: readonly TimeUnit[] = ["auto", "s", "ms", "us", "ns"];
-const QUARTER_HOUR_MS = 900_000;
 
 /**
  * Runs `weir-agent import`. Returns the exit code: 0 all rows are in the log, 1 not all, or nothing could be used. Throws
@@ -71,10 +69,8 @@ export async function runImport(
   if (!isTimeUnit(unit)) {
     throw new CodedError("BAD_IMPORT", `--time-unit must be one of ${TIME_UNITS.join(", ")}, is ${unit}.`);
   }
-  if (QUARTER_HOUR_MS % settings["window.length"] !== 0) {
-    const problem = `window.length is ${settings["window.length"]} ms; it must divide a quarter of an hour.`;
-    throw new CodedError("BAD_SETTING", problem);
-  }
+  // Before anything is read.
+  coreOptions(settings);
   const times = createTimeReader(unit, text("timezone"));
   const table = await openTable(path);
   const named = Object.entries({
@@ -137,8 +133,9 @@ async function importInto(
   process.once("SIGTERM", tell);
   const beganMs = Date.now();
   const rules = { layout, columns: table.columns, times, fileName: basename(path) };
+  const bounds = { ...coreOptions(settings), ...intakeOptions(settings) };
   try {
-    const outcome = await importTable(table, rules, store, places, importOptions(settings), {
+    const outcome = await importTable(table, rules, store, places, bounds, {
       now: Date.now,
       isStopped: () => signal.told,
       progress: (share, done) => progress.update(share, done),
@@ -227,20 +224,4 @@ function summaryText({ skipped, rows, stored, duplicates, rejected }: ImportOutc
 
 function isTimeUnit(text: string): text is TimeUnit {
   return (TIME_UNITS as readonly string[]).includes(text);
-}
-
-function importOptions(settings: AgentSettings): CoreOptions & ReadingBounds {
-  return {
-    windowMs: settings["window.length"],
-    checkpointIntervalMs: settings["checkpoint.interval"],
-    deadLetterCountMax: settings["dead_letters.count_max"],
-    outboxBytesMax: settings["outbox.bytes_max"],
-    logBytesMax: settings["log.bytes_max"],
-    logAgeMaxMs: settings["log.age_max"],
-    seriesMax: settings["ingest.series_max"],
-    aheadMaxMs: settings["time.ahead_max"],
-    floorMs: Date.parse(settings["time.floor"]),
-    deadLetterPayloadBytesMax: settings["dead_letters.payload_bytes_max"],
-    batchReadingsMax: settings["ingest.batch_readings_max"],
-  };
 }

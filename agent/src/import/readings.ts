@@ -3,7 +3,7 @@ import { refusalOfNumber } from "../decode/json-readings.ts";
 import type { Batch, LedgerChange, ReadingColumns } from "../pipeline/batch.ts";
 import { createColumns } from "../pipeline/batch.ts";
 import { SeriesIndex } from "../pipeline/dictionary.ts";
-import type { DeadLetter } from "../store/store.ts";
+import type { DeadLetter } from "../store/commit-batch.ts";
 import type { Layout, NameSource } from "./layout.ts";
 import { numberOf, whyNoNumber } from "./numbers.ts";
 import type { TableColumn } from "./table.ts";

@@ -1,6 +1,6 @@
 import type { SeriesKey } from "@weir/shared/model/reading";
 import { seriesName } from "@weir/shared/model/reading";
-import type { DeadLetter } from "../store/store.ts";
+import type { DeadLetter } from "../store/commit-batch.ts";
 import type { StoredReadings } from "./admission.ts";
 import { Admission, NEW, TOO_LATE } from "./admission.ts";
 import type { Batch, ReadingColumns } from "./batch.ts";

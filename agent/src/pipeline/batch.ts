@@ -1,5 +1,5 @@
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
-import type { DeadLetter } from "../store/store.ts";
+import type { DeadLetter } from "../store/commit-batch.ts";
 import type { LedgerReason } from "./ledger.ts";
 import type { AheadReadings } from "./quarantine.ts";
 

@@ -9,7 +9,8 @@ import { WINDOW_BYTES_MAX, WINDOW_READINGS_MAX } from "@weir/shared/operators/wi
 import { encodeBlock } from "../store/block-codec.ts";
 import { isDamage } from "../store/damage.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "../store/schema.ts";
-import type { CommitBatch, EntryRow, OutboxRow, Store } from "../store/store.ts";
+import type { CommitBatch, EntryRow, OutboxRow } from "../store/commit-batch.ts";
+import type { Store } from "../store/store.ts";
 import { BatchAdmission } from "./admit-batch.ts";
 import { Background } from "./background.ts";
 import type { Batch, ReadingColumns } from "./batch.ts";
@@ -101,10 +102,7 @@ export class Core {
       windowMs: options.windowMs,
     });
     recoverFold(store, this.#fold, this.#thresholds, this.#dirty);
-    this.#fold.positions().forEach((positionMs, series) => {
-      if (positionMs > -Infinity && series >= this.#names.size) throw nameless(series);
-      this.#admission.restore(series, positionMs);
-    });
+    this.#fold.positions().forEach((positionMs, series) => this.#admission.restore(series, positionMs));
     const nowMs = hooks.now();
     this.#pageFlushedMs = nowMs;
     this.#background = this.#openBackground(nowMs);
@@ -382,11 +380,6 @@ export class Core {
 
 /** Re-folds at the end of the process, ms, about. */
 const CLOSE_REFOLD_MS = 2000;
-
-/** What came in under an index has been named before it: the file has lost a name, or has numbers that nobody wrote. */
-function nameless(series: number): CodedError {
-  return new CodedError("BAD_BLOCK", `The log holds readings of series ${series}, which has no name.`);
-}
 
 function timeRange({ tsMs, count }: ReadingColumns): { readonly minTsMs: number; readonly maxTsMs: number } {
   let minTsMs = Infinity;

@@ -3,7 +3,7 @@ import type { WindowPartial } from "@weir/shared/operators/windows";
 import type { TickFrame } from "@weir/shared/wire/messages";
 import { encodeFrame } from "@weir/shared/wire/messages";
 import { encodeWindows } from "@weir/shared/wire/partial-codec";
-import type { OutboxRow } from "../store/store.ts";
+import type { OutboxRow } from "../store/commit-batch.ts";
 import type { NewSeries } from "./batch.ts";
 
 /** Partials, alerts or names in one frame, at most: the aggregator applies a frame in one go, some milliseconds, while alerts wait. */

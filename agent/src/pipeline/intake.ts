@@ -2,7 +2,7 @@ import type { SeriesKey } from "@weir/shared/model/reading";
 import type { DecodeSink, Decoder } from "../decode/decoder.ts";
 import type { Topic } from "../decode/topic.ts";
 import type { Ingest, IngestPort, RejectReason, Source } from "../sources/source.ts";
-import type { DeadLetter } from "../store/store.ts";
+import type { DeadLetter } from "../store/commit-batch.ts";
 import type { Batch, LedgerChange, ReadingColumns } from "./batch.ts";
 import { createColumns, growColumns } from "./batch.ts";
 import type { CommitClock } from "./commit-timer.ts";

@@ -1,5 +1,5 @@
 import type { LedgerTotals } from "@weir/shared/wire/messages";
-import type { LedgerRow } from "../store/store.ts";
+import type { LedgerRow } from "../store/commit-batch.ts";
 
 /**
  * The loss ledger: what became of every reading, by source and reason.

@@ -1,6 +1,7 @@
 import { errorMessage } from "@weir/shared/errors";
 import { isDamage } from "../store/damage.ts";
-import type { CommitBatch, Store } from "../store/store.ts";
+import type { CommitBatch } from "../store/commit-batch.ts";
+import type { Store } from "../store/store.ts";
 import type { CommitClock } from "./commit-timer.ts";
 import { laterBy } from "./commit-timer.ts";
 
@@ -35,12 +36,12 @@ export class PatientWriter {
     return this.#refused !== undefined;
   }
 
-  /** Writes a batch, now or when it can be. settle: called when it is durable. Throws what a damaged file throws. */
+  /** Writes a batch, now or when it can be. settle: called when it is durable. Throws what no waiting can mend. */
   write(batch: CommitBatch, settle: () => void): void {
     try {
       this.#store.commit(batch);
     } catch (error) {
-      if (isDamage(error)) throw error;
+      if (!mayPass(error)) throw error;
       this.#refused = { batch, settle };
       const problem = errorMessage(error);
       this.#hooks.warn(`Cannot write the data file: ${problem}. Sources are held back until it can be written.`);
@@ -50,7 +51,7 @@ export class PatientWriter {
     settle();
   }
 
-  /** Tries to write what the disk refused; nothing where it refused nothing. Throws what a damaged file throws. */
+  /** Tries to write what the disk refused; nothing where it refused nothing. Throws what no waiting can mend. */
   retry(): void {
     const refused = this.#refused;
     if (!refused) return;
@@ -58,7 +59,7 @@ export class PatientWriter {
     try {
       this.#store.commit(refused.batch);
     } catch (error) {
-      if (isDamage(error)) throw error;
+      if (!mayPass(error)) throw error;
       this.#retryLater();
       return;
     }
@@ -76,4 +77,9 @@ export class PatientWriter {
   #retryLater(): void {
     this.#cancelRetry = laterBy(this.#hooks, () => this.retry(), RETRY_MS);
   }
+}
+
+/** True for what SQLite or the system says of a disk; damage does not pass, and neither does a mistake of this program. */
+function mayPass(error: unknown): boolean {
+  return typeof (error as { code?: unknown } | null)?.code === "string" && !isDamage(error);
 }

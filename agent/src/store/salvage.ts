@@ -11,7 +11,7 @@ import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { decodeFrame } from "@weir/shared/wire/messages";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS } from "./schema.ts";
-import type { LedgerRow } from "./store.ts";
+import type { LedgerRow } from "./commit-batch.ts";
 
 /** What could be read of a damaged file, each thing by itself. */
 export interface Salvage {

@@ -1,10 +1,11 @@
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
-import type { Episode } from "@weir/shared/operators/episodes";
 import type { RefoldRequest } from "@weir/shared/operators/series-fold";
 import type { Lane, TickFrame } from "@weir/shared/wire/messages";
 import type { PageRow } from "../pipeline/pages.ts";
+import type { PastEpisode } from "../pipeline/refold.ts";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
+import type { CheckpointRows, CommitBatch, DeadLetter, LedgerRow } from "./commit-batch.ts";
 import { Compacted } from "./compacted.ts";
 import { openDataFile } from "./data-file.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "./schema.ts";
@@ -19,72 +20,6 @@ export type LogEntry = { readonly seq: number } & (
   | { readonly kind: "thresholds"; readonly version: ThresholdVersion }
   | { readonly kind: "tick"; readonly tick: Omit<TickFrame, "kind"> }
 );
-
-/** An entry as it is written: body encoded. */
-export interface EntryRow {
-  readonly kind: number;
-  readonly minTsMs: number | null;
-  readonly maxTsMs: number | null;
-  readonly readings: number;
-  readonly body: Uint8Array;
-}
-
-/** A frame for the uplink. droppable: window partials, which go first when the outbox is full. */
-export interface OutboxRow {
-  readonly lane: Lane;
-  readonly readings: number;
-  readonly droppable: boolean;
-  readonly body: Uint8Array;
-}
-
-/** A refused message, as much of it as is kept. bytes: of the payload, as many as were seen. */
-export interface DeadLetter {
-  readonly source: string;
-  readonly topic: string;
-  readonly reason: string;
-  readonly bytes: number;
-  readonly head: Uint8Array;
-}
-
-/** A count of the ledger as it now stands; ticked: what the newest tick had told of. */
-export interface LedgerRow {
-  readonly source: string;
-  readonly reason: string;
-  readonly count: number;
-  readonly ticked: number;
-}
-
-/** Pages of state; recoverSeq: the log entry after which recovery has to fold. */
-export interface CheckpointRows {
-  readonly pages: readonly PageRow[];
-  readonly recoverSeq: number;
-}
-
-/** All that one group commit writes: the log, what the fold emitted from it, and the state, or nothing of them. */
-export interface CommitBatch {
-  readonly receivedMs: number;
-  readonly entries: readonly EntryRow[];
-  readonly series: ReadonlyArray<SeriesKey & { readonly index: number }>;
-  readonly frames: readonly OutboxRow[];
-  readonly deadLetters: readonly DeadLetter[];
-  readonly ledger: readonly LedgerRow[];
-  readonly closedEpisodes: readonly Episode[];
-  /** Episodes that a re-fold takes the place of: all of a series from a start on. */
-  readonly dropEpisodes: ReadonlyArray<{ readonly series: number; readonly fromMs: number }>;
-  /** Re-folds that were asked for, and series of which they are done. */
-  readonly refolds: readonly RefoldRequest[];
-  readonly refoldsDone: readonly number[];
-  readonly checkpoint: CheckpointRows | undefined;
-}
-
-/** A stored episode, as much as a re-fold needs. */
-export interface EpisodeRow {
-  readonly kind: "high" | "low";
-  readonly startedMs: number;
-  readonly lastMs: number;
-  readonly gapMs: number;
-  readonly fired: number;
-}
 
 /** Entries of one read of the log, at most: bounds the memory of a fold. */
 const READ_ENTRIES_MAX = 16;
@@ -228,7 +163,7 @@ export class Store {
     const rows = this.sql.all<Row>("SELECT page, seq, positions, episodes FROM state ORDER BY page");
     return {
       recoverSeq: this.recoverSeq,
-      pages: rows.map((row) => ({ ...row, episodes: JSON.parse(row.episodes) as Episode[] })),
+      pages: rows.map((row) => ({ ...row, episodes: JSON.parse(row.episodes) as PageRow["episodes"] })),
     };
   }
 
@@ -274,7 +209,7 @@ export class Store {
   }
 
   /** Stored episodes of a series that a breach at or after fromMs - their gap could belong to, or that began later. */
-  episodesFrom(series: number, fromMs: number): EpisodeRow[] {
+  episodesFrom(series: number, fromMs: number): PastEpisode[] {
     return this.sql.all(
       `SELECT kind, started_ms AS startedMs, last_ms AS lastMs, gap_ms AS gapMs, fired FROM episodes
        WHERE series = ? AND last_ms + gap_ms >= ? ORDER BY started_ms`,
