@@ -10,7 +10,7 @@ import { ChunkWriter } from "./chunk-writer.ts";
  * store/compacted.ts for what these are.
  *
  * Two steps, because an hour of 100,000 readings a second fits into no memory: a cut sorts half a million readings, a
- * merge an hour of 64 series. Each is a job that only reads until its end, so it can be left at any time to let readings
+ * merge an hour of 256 series. Each is a job that only reads until its end, so it can be left at any time to let readings
  * in; its one transaction comes last. A job that fails is done again from the start.
  */
 
@@ -31,7 +31,7 @@ export interface CompactorOptions {
 export const COMPACTOR_DEFAULTS: CompactorOptions = {
   cutReadings: 2 ** 19,
   cutAfterMs: 600_000,
-  mergeReadings: 2 ** 18,
+  mergeReadings: 2 ** 19,
   settleMs: 300_000,
   mergeAgainMs: 600_000,
 };

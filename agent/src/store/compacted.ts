@@ -5,13 +5,13 @@ import type { Sql } from "./sql.ts";
  * The compacted part of the log, as rows.
  *
  * Blocks of the log hold what came together, so one series' readings are spread over all of them. Compaction rewrites
- * them twice: some seconds or minutes of blocks into one *piece* for each strip of 64 series, and an hour of a strip's
+ * them twice: some seconds or minutes of blocks into one *piece* for each strip of 256 series, and an hour of a strip's
  * pieces into *chunks*, one for each series and hour of event time. A reading is in a block, in a piece or in a chunk,
  * never in two of them: each step is one transaction. compact.ts decides when.
  */
 
 /** Series whose readings are in one piece: strip of a series: series >>> STRIP_SHIFT. */
-export const STRIP_SHIFT = 6;
+export const STRIP_SHIFT = 8;
 export const STRIP_SERIES: number = 2 ** STRIP_SHIFT;
 
 /** The readings of one strip from some blocks of the log, by series and time. seq: the newest of those blocks. */
