@@ -5,7 +5,7 @@ import { runSeeds } from "./in-process.ts";
 const test = suite("faults, in one process, more seeds", { timeoutMs: 20 * 60_000 });
 
 /** The first of these comes after those of the quick test. */
-const FIRST = 61;
+const FIRST = 31;
 const SEEDS = Number(process.env["WEIR_FAULT_SEEDS"] ?? 300);
 
 test(`${SEEDS} seeds`, () => {

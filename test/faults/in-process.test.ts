@@ -7,7 +7,7 @@ import { shrinkPlan } from "./shrink.ts";
 
 const test = suite("faults, in one process", { timeoutMs: 120_000 });
 
-const SEEDS = 60;
+const SEEDS = 30;
 
 test("reports and alerts are those of the plain batch, the ledger balances, and nothing acknowledged is lost", () => {
   const { readings, kills } = runSeeds(1, SEEDS);
