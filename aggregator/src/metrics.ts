@@ -16,6 +16,8 @@ export interface AggregatorCounters {
   readonly series: number;
   /** Readings in the hour cells: each reading that arrived here, once. */
   readonly summarisedReadings: number;
+  /** See FrameStore. */
+  readonly lateReplacements: number;
   readonly influxPending: number;
   readonly influxPoints: number;
   readonly influxFailures: number;
@@ -37,6 +39,9 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
     family("weir_series", "gauge", "Series that have a name here.", [{ value: counters.series }]),
     family("weir_summarised_readings", "gauge", "Readings in the summaries stored here.", [
       { value: counters.summarisedReadings },
+    ]),
+    family("weir_late_replacements_total", "counter", "Windows judged anew after they had been deleted here.", [
+      { value: counters.lateReplacements },
     ]),
     family("weir_influx_pending", "gauge", "Window cells not yet in InfluxDB.", [{ value: counters.influxPending }]),
     family("weir_influx_points_total", "counter", "Points written to InfluxDB.", [{ value: counters.influxPoints }]),

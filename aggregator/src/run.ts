@@ -85,6 +85,7 @@ export async function runAggregator(
       alertsInhibited: alerts.inhibited,
       series: count("SELECT count(*) AS count FROM series"),
       summarisedReadings: count("SELECT coalesce(sum(readings), 0) AS count FROM series"),
+      lateReplacements: frames.lateReplacements,
       influxPending: influx?.pending() ?? 0,
       influxPoints: written?.points ?? 0,
       influxFailures: written?.failures ?? 0,

@@ -30,6 +30,7 @@ const COUNTERS = {
   alertsInhibited: 2,
   series: 2,
   summarisedReadings: 9,
+  lateReplacements: 6,
   influxPending: 3,
   influxPoints: 4,
   influxFailures: 0,

@@ -293,6 +293,19 @@ test("deleting old windows changes no report, by either path", () => {
   }
 });
 
+test("an agent that judges deleted windows anew changes nothing, and is counted", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, hour(0, START_MS, 1));
+  stores.readings(origin, hour(0, START_MS + 5 * HOUR_MS, 1));
+  new SqlCellStore(stores.db).deleteWindowsBefore(1, START_MS + 4 * HOUR_MS, createCalendar("UTC"));
+  const before = stores.live(dayName(0));
+  assert.is(stores.frames.lateReplacements, 0);
+  stores.readings(origin, hour(0, START_MS, 999), true);
+  assert.ok(stores.frames.lateReplacements > 0);
+  assert.is(stores.live(dayName(0)), before);
+});
+
 const DAYS = 4;
 const stepArb = fc.oneof(
   {

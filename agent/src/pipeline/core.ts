@@ -128,6 +128,8 @@ export class Core {
     return {
       late_lookups_total: this.#admission.lookups,
       ...this.#background.gauges,
+      // While a clock that was set back passes again through time that was watched already, nothing is found silent.
+      silence_paused_seconds: Math.max(0, this.#fold.silences.watched.throughMs - this.#hooks.now()) / 1000,
       log_bytes: this.#store.logBytes,
       outbox_bytes: this.#store.outboxBytes,
     };

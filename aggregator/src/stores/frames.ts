@@ -103,6 +103,7 @@ export class FrameStore {
   /** By agent and incarnation, then by the agent's index. */
   readonly #seriesOf = new Map<string, Map<number, SeriesRow>>();
   #seriesRemembered = 0;
+  #lateReplacements = 0;
   readonly #places = new Map<number, Place>();
   /** By agent and incarnation; see applyAhead. Not stored: after a start older frames are applied, then those ahead again. */
   readonly #ahead = new Map<string, Map<string, number>>();
@@ -112,6 +113,11 @@ export class FrameStore {
     this.#cells = new SqlCellStore(db);
     this.#calendar = calendar;
     this.#queueForInflux = options.queueForInflux;
+  }
+
+  /** Windows that agents judged anew after they had been deleted here, since the start. */
+  get lateReplacements(): number {
+    return this.#lateReplacements;
   }
 
   /** The newest frame of a lane that is applied, 0 before the first. */
@@ -259,7 +265,10 @@ export class FrameStore {
     const { id } = state.series;
     const isKept = windowStartMs >= state.windowsFromMs;
     // An hour whose windows are gone cannot be taken apart: what a re-fold says of it comes too late.
-    if (!isKept && replace) return false;
+    if (!isKept && replace) {
+      this.#lateReplacements++;
+      return false;
+    }
     if (isKept) {
       const expectNew = state.lastTsMs < windowStartMs;
       state.grown += applyToWindow(this.#cells, id, windowStartMs, partial, replace, expectNew);
