@@ -29,9 +29,9 @@ export interface CompactorOptions {
 
 /** What is sensible from ten readings a second to a million. */
 export const COMPACTOR_DEFAULTS: CompactorOptions = {
-  cutReadings: 2 ** 19,
+  cutReadings: 2 ** 18,
   cutAfterMs: 600_000,
-  mergeReadings: 2 ** 19,
+  mergeReadings: 2 ** 18,
   settleMs: 300_000,
   mergeAgainMs: 600_000,
 };
