@@ -58,6 +58,9 @@ export class Compactor {
   readonly #store: Compacted;
   readonly #options: CompactorOptions;
   readonly #strips = new Map<number, Strip>();
+  /** Blocks that wait for a cut, as far as they have been looked up, and the readings in them. */
+  #blocks: BlockInfo[] = [];
+  #blockReadings = 0;
   #job: Job | undefined;
   #lookedMs = -Infinity;
   #failedMs = -Infinity;
@@ -120,6 +123,7 @@ export class Compactor {
   /** Rows were deleted from the log by others: what the present job has read may be among them. */
   restart(): void {
     this.#job = undefined;
+    this.#forgetBlocks(this.#blocks.length);
   }
 
   /** Compacts all there is, whatever its age: for tests, and after an import. */
@@ -130,9 +134,9 @@ export class Compactor {
       this.#done.jobs++;
     };
     for (;;) {
-      const blocks = this.#store.blocks(throughSeq, CUT_BLOCKS_MAX);
-      if (blocks.length === 0) break;
-      run(this.#cut(blocks));
+      this.#lookUpBlocks(throughSeq);
+      if (this.#blocks.length === 0) break;
+      run(this.#cut());
     }
     const strips = Array.from(this.#strips.keys());
     for (const strip of strips) while (this.#strips.has(strip)) run(this.#merge(strip, Infinity, nowMs));
@@ -156,12 +160,25 @@ export class Compactor {
 
   #dueCut(throughSeq: number, nowMs: number): Job | undefined {
     const { cutReadings, cutAfterMs } = this.#options;
-    const blocks = this.#store.blocks(throughSeq, CUT_BLOCKS_MAX);
-    if (blocks.length === 0) return undefined;
-    const readings = blocks.reduce((sum, block) => sum + block.readings, 0);
-    const isOld = nowMs - blocks[0]!.receivedMs >= cutAfterMs;
-    if (readings < cutReadings && blocks.length < CUT_BLOCKS_MAX && !isOld) return undefined;
-    return this.#cut(blocks);
+    this.#lookUpBlocks(throughSeq);
+    const [oldest] = this.#blocks;
+    if (!oldest) return undefined;
+    const isOld = nowMs - oldest.receivedMs >= cutAfterMs;
+    const isFull = this.#blockReadings >= cutReadings || this.#blocks.length === CUT_BLOCKS_MAX;
+    return isFull || isOld ? this.#cut() : undefined;
+  }
+
+  #lookUpBlocks(throughSeq: number): void {
+    const afterSeq = this.#blocks.at(-1)?.seq ?? 0;
+    for (const block of this.#store.blocks(afterSeq, throughSeq, CUT_BLOCKS_MAX - this.#blocks.length)) {
+      this.#blocks.push(block);
+      this.#blockReadings += block.readings;
+    }
+  }
+
+  /** The first blocks are no longer in the log, or nobody knows. */
+  #forgetBlocks(count: number): void {
+    for (const { readings } of this.#blocks.splice(0, count)) this.#blockReadings -= readings;
   }
 
   #dueMerge(nowMs: number): Job | undefined {
@@ -175,8 +192,8 @@ export class Compactor {
     return undefined;
   }
 
-  /** Cuts blocks, oldest first, as many as one cut takes. */
-  *#cut(candidates: readonly BlockInfo[]): Job {
+  /** Cuts the blocks that wait, oldest first, as many as one cut takes. */
+  *#cut(): Job {
     const rows = this.#rows;
     rows.clear();
     const blocks: BlockInfo[] = [];
@@ -184,7 +201,7 @@ export class Compactor {
     const ends: number[] = [];
     let bytes = 0;
     let lastYield = 0;
-    for (const block of candidates) {
+    for (const block of this.#blocks) {
       if (rows.count >= this.#options.cutReadings) break;
       const body = this.#store.blockBody(block.seq);
       const columns = decodeBlockInto(body, this.#columns);
@@ -214,6 +231,7 @@ export class Compactor {
       yield;
     }
     this.#store.cut(pieces, blocks, bytes);
+    this.#forgetBlocks(blocks.length);
     for (const piece of pieces) this.#noteStrip(piece);
     this.#done.cut += rows.count;
   }

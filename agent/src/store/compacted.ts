@@ -82,11 +82,11 @@ export class Compacted {
     this.#rewrite = rewrite;
   }
 
-  /** The oldest blocks of the log up to a sequence, at most `limit`. */
-  blocks(throughSeq: number, limit: number): BlockInfo[] {
+  /** The oldest blocks of the log after one sequence and up to another, at most `limit`. */
+  blocks(afterSeq: number, throughSeq: number, limit: number): BlockInfo[] {
     const sql = `SELECT seq, received_ms AS receivedMs, readings FROM log INDEXED BY log_blocks
-      WHERE kind = 1 AND seq <= ? ORDER BY seq LIMIT ?`;
-    return this.#sql.all(sql, throughSeq, limit);
+      WHERE kind = 1 AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`;
+    return this.#sql.all(sql, afterSeq, throughSeq, limit);
   }
 
   blockBody(seq: number): Buffer {
