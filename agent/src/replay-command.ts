@@ -80,7 +80,7 @@ export function runReplay(
       const versions = replayed.thresholds.versions().map(({ version }) => version);
       const what = { from: days.from, to: days.to, timezone: calendar.timezone, versions };
       if (options.json === true) write(`${canonicalJson({ ...what, ...backtest })}\n`);
-      else write(`Alerts that began ${describeDays(days)} (${calendar.timezone}).\n${describeBacktest(backtest)}`);
+      else write(`Alerts ${describeDays(days)} (${calendar.timezone}), by their start.\n${describeBacktest(backtest)}`);
     } else if (options.alerts === true) {
       for (const alert of sortedAlerts(within(replayed))) write(`${canonicalJson(alert)}\n`);
     } else writeReports(replayed, store, days, write, nowMs);

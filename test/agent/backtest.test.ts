@@ -114,7 +114,7 @@ test("a table for people: most of the candidate's alerts first, sums and differe
   assert.is(end.code, 0, end.stderr);
   assert.match(
     end.stdout,
-    /^Alerts that began from 2026-03-14 to 2026-03-15 \(UTC\)\.\nDEVICE +KIND +SEVERITY +IN FORCE +CANDIDATE +DIFFERENCE\n/,
+    /^Alerts from 2026-03-14 to 2026-03-15 \(UTC\), by their start\.\nDEVICE +KIND +SEVERITY +IN FORCE +CANDIDATE +DIFFERENCE\n/,
   );
   const alert = (device: string, kind: string, severity: string): Alert =>
     ({ site: "s", device, kind, severity, state: "resolved" }) as unknown as Alert;
