@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import type { DiskEvent, Honours } from "../support/power-loss.ts";
-import { Disk, honourNothing, honoursOfNormal, seededRandom } from "../support/power-loss.ts";
+import { Disk, honourNothing, honoursOfNormal } from "../support/power-loss.ts";
+import { Random } from "../support/random.ts";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -21,7 +22,8 @@ const FOLDER = 0;
 
 /** Every state that some hundreds of draws find, as `name=text` of each file. */
 function statesAfter(events: readonly DiskEvent[], honours?: Honours): Set<string> {
-  const random = seededRandom(7);
+  const draws = new Random(7);
+  const random = (): number => draws.next();
   const disk = new Disk({ before: new Map([["old", Buffer.from("old")]]), events }, honours);
   disk.advance(events.length);
   return new Set(

@@ -4,14 +4,9 @@ import { Store } from "@weir/agent/store/store";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
 import * as assert from "uvu/assert";
 import type { DiskHistory, Honours } from "../support/power-loss.ts";
-import {
-  cutFolder,
-  Disk,
-  honourNothing,
-  honoursOfNormal,
-  requireCompiler,
-  seededRandom,
-} from "../support/power-loss.ts";
+import { memoryFolder } from "../support/memory-folder.ts";
+import { Random } from "../support/random.ts";
+import { Disk, honourNothing, honoursOfNormal, requireCompiler } from "../support/power-loss.ts";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
 import { AgentCheck } from "./agent-check.ts";
@@ -64,9 +59,10 @@ interface Outcome {
 }
 
 function cutOften(history: DiskHistory, check: Check, count: number, honours?: Honours): Outcome {
-  const random = seededRandom(seed);
+  const draws = new Random(seed);
+  const random = (): number => draws.next();
   const disk = new Disk(history, honours);
-  const folder = join(cutFolder(), "data");
+  const folder = join(memoryFolder().path, "data");
   const failures: string[] = [];
   for (const [nth, at] of drawCuts(history, count, random).entries()) {
     disk.advance(at);

@@ -1,15 +1,5 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { onExit } from "./on-exit.ts";
 import { runToEnd } from "./processes.ts";
 import { isCi, repositoryRoot } from "./repository.ts";
 import { skipWith } from "./suite.ts";
@@ -145,29 +135,6 @@ function namesIn(bytes: Buffer, folder: string): string[] {
       if (join(folder, name) !== path) throw new Error(`The journal does not follow ${path}: it is not in ${folder}`);
       return name;
     });
-}
-
-/**
- * A new folder for a disk after a cut, in memory where there is some for files: the programs that open it wait for
- * nothing. Removed when the process exits.
- */
-export function cutFolder(): string {
-  const memory = "/dev/shm";
-  if (!existsSync(memory)) return tempFolder("weir-power-cut-");
-  const folder = mkdtempSync(join(memory, "weir-power-cut-"));
-  onExit(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-/** Numbers from 0 to 1, 1 excluded, the same for the same seed (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 type FileChange = { readonly offset: number; readonly bytes: Buffer } | { readonly size: number };
