@@ -8,7 +8,10 @@ import { createCalendar } from "@weir/shared/operators/calendar";
 import { dailyReport } from "@weir/shared/operators/report";
 import type { ProcessEnd } from "../support/processes.ts";
 import { runToEnd, sourceFlags } from "../support/processes.ts";
+import { createPlant } from "../support/plant.ts";
 import { repositoryRoot } from "../support/repository.ts";
+import { tempFolder } from "../support/temp.ts";
+import { version } from "./pipeline-fixture.ts";
 
 const MAIN = join(repositoryRoot, "agent", "src", "main.ts");
 
@@ -108,4 +111,28 @@ export function writeLongParquet(path: string, rows: readonly Row[], rowGroupSiz
   const numbers = [time, value].map((column) => ({ ...column, offsetIndex: withIndex }));
   const columnData = [numbers[0]!, text("site"), text("device"), text("metric"), numbers[1]!];
   writeFileSync(path, Buffer.from(parquetWriteBuffer({ columnData, rowGroupSize, pageSize: 16_384 })));
+}
+
+/** The local days of madeUpRows. */
+export const DAYS = ["2026-01-05", "2026-01-06"] as const;
+
+/** A new file with this in it. */
+export function fileOf(text: string | Uint8Array, name = "history.csv"): string {
+  const file = join(tempFolder(), name);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** A data folder whose log has thresholds, and so judges what comes. */
+export function judgingFolder(): string {
+  const folder = tempFolder();
+  const plant = createPlant(folder, { nowMs: FIRST_MS });
+  plant.publish(version(1, 0, 50));
+  plant.close();
+  return folder;
+}
+
+/** Rows of the file that is being imported into a folder of which it is noted that they are done. */
+export function placeOf(folder: string): number {
+  return look(folder, (store) => store.sql.number("SELECT max(rows) FROM imports") ?? 0);
 }

@@ -17,11 +17,15 @@ import { tempFolder } from "../support/temp.ts";
 import {
   agent,
   agentArgs,
+  DAYS,
+  fileOf,
   FIRST_MS,
   importFile,
+  judgingFolder,
   longCsv,
   look,
   madeUpRows,
+  placeOf,
   reportsOf,
   writeLongParquet,
 } from "./import-fixture.ts";
@@ -29,23 +33,6 @@ import type { Row } from "./import-fixture.ts";
 import { version } from "./pipeline-fixture.ts";
 
 const test = suite("weir-agent import", { timeoutMs: 120_000 });
-
-const DAYS = ["2026-01-05", "2026-01-06"] as const;
-
-function fileOf(text: string | Uint8Array, name = "history.csv"): string {
-  const file = join(tempFolder(), name);
-  writeFileSync(file, text);
-  return file;
-}
-
-/** A data folder whose log has thresholds, and so judges what comes. */
-function judgingFolder(): string {
-  const folder = tempFolder();
-  const plant = createPlant(folder, { nowMs: FIRST_MS });
-  plant.publish(version(1, 0, 50));
-  plant.close();
-  return folder;
-}
 
 /** The reports and alerts of the same readings, sent as messages. */
 function sentReports(rows: readonly Row[]): { readonly reports: string; readonly alerts: number } {
@@ -196,40 +183,6 @@ test("a file imported again changes nothing, whether it is known by its looks or
   assert.equal(copied, { ...copied, end: "done", skipped: 0, rows: 6000, stored: 0, duplicates: 6000 });
   assert.is(reportsOf(folder, DAYS), reports);
 });
-
-test("killed in the middle and begun again: the report of an import that was not", async () => {
-  const rows = madeUpRows(20_000, 4);
-  const file = fileOf(longCsv(rows));
-  const parquet = join(tempFolder(), "history.parquet");
-  writeLongParquet(parquet, rows, 3000, true);
-  const whole = judgingFolder();
-  await importFile(whole, file);
-  const expected = reportsOf(whole, DAYS);
-  for (const one of [file, parquet]) {
-    const folder = judgingFolder();
-    const small = ["--ingest.batch_readings_max", "256"];
-    let place = 0;
-    for (let kill = 0; kill < 2; kill++) {
-      const child = await startProcess(process.execPath, agentArgs(folder, ["import", one, ...small]));
-      const before = place;
-      await eventually(() => assert.ok((place = placeOf(folder)) > before), { intervalMs: 5, timeoutMs: 30_000 });
-      await child.kill();
-      place = placeOf(folder);
-    }
-    assert.ok(place > 0 && place < 20_000, `killed at row ${place}`);
-    const rest = await importFile(folder, one);
-    assert.is(rest.end, "done");
-    assert.is(rest.skipped, place);
-    assert.is(rest.rows, 20_000 - place);
-    assert.is(reportsOf(folder, DAYS), expected);
-    const stored = look(folder, (store) => store.ledger().find(({ reason }) => reason === "stored")?.count);
-    assert.is(stored, 20_000);
-  }
-});
-
-function placeOf(folder: string): number {
-  return look(folder, (store) => store.sql.number("SELECT max(rows) FROM imports") ?? 0);
-}
 
 test("a signal ends it after a group commit; the same command goes on", async () => {
   const file = fileOf(longCsv(madeUpRows(60_000, 4)));
