@@ -126,7 +126,7 @@ export class Compactor {
     this.#forgetBlocks(this.#blocks.length);
   }
 
-  /** Compacts all there is, whatever its age: for tests, and after an import. */
+  /** Compacts all there is, whatever its age, in one go: for tests. */
   finish(throughSeq: number, nowMs: number): void {
     this.#job = undefined;
     const run = (job: Job): void => {

@@ -204,7 +204,7 @@ export class Core {
     this.#background.turn(nowMs);
   }
 
-  /** Compacts all of the log that the checkpoint has passed, whatever its age: for tests, and after an import. */
+  /** Compacts all of the log that the checkpoint has passed, whatever its age, in one go: for tests. */
   compact(): void {
     this.#background.compactAll(this.#hooks.now());
   }
