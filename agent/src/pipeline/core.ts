@@ -77,8 +77,6 @@ export class Core {
   readonly #writer: PatientWriter;
   /** A batch that came while the disk refused to be written. */
   #waiting: Batch | undefined;
-  /** Of the batch being committed: readings that were refused only now. */
-  #deadLetters: Batch["deadLetters"] = [];
   #deadLettersUntrimmed = 0;
   /** As written last. */
   #recoverSeq = 0;
@@ -148,9 +146,10 @@ export class Core {
     }
     for (const key of batch.series) this.#names.add(key);
     for (const { source, reason, count } of batch.ledger) this.#ledger.add(source, reason, count);
-    const entries = this.#admit(batch);
+    const { block, deadLetters } = this.#admission.admit(batch, this.#store.wholeFromMs);
     // With no entry, everything was a duplicate or refused: what it repeats is durable already.
-    this.#write({ entries, batch }, () => this.#hooks.committed(batch.readings));
+    const entries = block.count === 0 ? [] : [this.#foldBlock(block)];
+    this.#write({ entries, batch, refused: deadLetters }, () => this.#hooks.committed(batch.readings));
     this.#flushFullPages();
   }
 
@@ -235,16 +234,13 @@ export class Core {
     return Math.max(checkpointIntervalMs, paced);
   }
 
-  /** Admits and folds the readings of a batch; returns their log entry, or nothing when all of them were known. */
-  #admit(batch: Batch): EntryRow[] {
-    const { block, deadLetters } = this.#admission.admit(batch, this.#store.wholeFromMs);
-    this.#deadLetters = deadLetters;
-    if (block.count === 0) return [];
+  /** Folds new readings in; returns their log entry. */
+  #foldBlock(block: ReadingColumns): EntryRow {
     this.#readings += block.count;
     const { minTsMs, maxTsMs } = timeRange(block);
     this.#fold.applyBlock(block, this.#out);
     this.#dirty.touchAll(block.series, block.count, this.#store.lastSeq + 1);
-    return [{ kind: ENTRY_BLOCK, minTsMs, maxTsMs, readings: block.count, body: encodeBlock(block) }];
+    return { kind: ENTRY_BLOCK, minTsMs, maxTsMs, readings: block.count, body: encodeBlock(block) };
   }
 
   /** Pages whose windows hold too many readings are flushed now, and all where all of them do together. */
@@ -298,10 +294,12 @@ export class Core {
       readonly pages?: readonly number[];
       readonly isCheckpoint?: boolean;
       readonly batch?: Batch;
+      /** Dead letters of readings that were refused only when they were admitted. */
+      readonly refused?: Batch["deadLetters"];
     },
     settle: () => void = () => {},
   ): void {
-    const { entries = [], frames = [], refolded, refoldsDone = [], pages = [], batch } = what;
+    const { entries = [], frames = [], refolded, refoldsDone = [], pages = [], batch, refused = [] } = what;
     const isCheckpoint = what.isCheckpoint ?? pages.length > 0;
     const { alerts, closed, refolds } = this.#out;
     this.#out = createEmissions();
@@ -315,7 +313,7 @@ export class Core {
       entries,
       series,
       frames: allFrames,
-      deadLetters: this.#withinBound(batch ? [...batch.deadLetters, ...this.#deadLetters] : []),
+      deadLetters: this.#withinBound([...(batch?.deadLetters ?? []), ...refused]),
       ledger: this.#ledger.takeDirty(),
       closedEpisodes: [...closed, ...(refolded?.closed ?? [])],
       dropEpisodes: refolded?.dropEpisodes ?? [],
