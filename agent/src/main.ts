@@ -62,7 +62,10 @@ async function main(): Promise<number> {
   }
   const { command, options, values, sections } = prepared;
   try {
-    if (command === "replay") return runReplay(values, options, (text) => process.stdout.write(text), Date.now());
+    if (command === "replay") {
+      const note = (line: string): void => void process.stderr.write(`weir-agent: ${line}\n`);
+      return runReplay(values, options, (text) => process.stdout.write(text), note, Date.now());
+    }
     if (command === "import") return await runImport(values, options, prepared.positionals);
     if (command === "password") return printPasswordLine(prepared.positionals[0]);
     if (command === "status") {

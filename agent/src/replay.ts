@@ -4,12 +4,14 @@ import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import { BlockBatch } from "@weir/shared/operators/block-batch";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import type { Episode } from "@weir/shared/operators/episodes";
-import { MemoryReport } from "@weir/shared/operators/memory-report";
+import { MemoryReport, sumLosses, tellsOfLoss } from "@weir/shared/operators/memory-report";
+import type { LossTick } from "@weir/shared/operators/memory-report";
 import type { RefoldRequest } from "@weir/shared/operators/series-fold";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { WatchedTime } from "@weir/shared/operators/watched";
 import { WINDOW_BYTES_MAX } from "@weir/shared/operators/windows";
+import { timesOf } from "./pipeline/pages.ts";
 import { clockTicks } from "./pipeline/recover.ts";
 import { RefoldJob } from "./pipeline/refold.ts";
 import type { PastEpisode, RefoldContext, RefoldSource } from "./pipeline/refold.ts";
@@ -23,61 +25,160 @@ import { inTimeOrder } from "./store/time-order.ts";
  */
 const WINDOW_MS = 900_000;
 
-/**
- * Folds an agent's whole log again, as the live pipeline did, and rolls it up: the batch path.
- *
- * The operators are the live ones. The log is read, nothing is written; the agent may be running. agent: the name that
- * stands in the lineage. versions: the thresholds to judge by, for a backtest; those of the log otherwise.
- */
-export function replayLog(
-  store: Store,
-  calendar: Calendar,
-  agent: string,
-  windowMs: number = WINDOW_MS,
-  versions: readonly ThresholdVersion[] = store.thresholdVersions(Number.MAX_SAFE_INTEGER),
-): MemoryReport {
-  const keys = store.allSeries();
-  const keyOf = (series: number): SeriesKey => keys[series]!;
-  const thresholds = new ThresholdHistory();
-  for (const version of versions) thresholds.add(version);
-  // All ticks are known from the start as well; and at which position each series went silent for the last time.
-  const watched = new WatchedTime();
-  const silent = new Map<number, number>();
-  for (const tick of clockTicks(store, Number.MAX_SAFE_INTEGER)) {
-    watched.add(tick);
-    for (const [series, positionMs] of tick.silent ?? []) silent.set(series, positionMs);
-  }
-  const fold = new SeriesFold(keyOf, thresholds, { windowMs, watched });
-  const report = new MemoryReport(agent, keyOf, thresholds, calendar);
-  const episodes: Episode[] = [];
-  const out = createEmissions();
-  const batch = new BlockBatch(fold, out);
+/** Hours of series that a replay keeps in memory at once, about: some hundred bytes each. */
+const CELLS_MAX: number = 2 ** 17;
 
-  const settle = (): void => {
+/** What a replay takes other than by default. */
+export interface ReplayOptions {
+  /** Length of a window, ms, which divides an hour. */
+  readonly windowMs?: number;
+  /** The thresholds to judge by, for a backtest; those of the log by default. */
+  readonly versions?: readonly ThresholdVersion[];
+  /**
+   * Only readings from this event time on are asked for, ms: older ones may be passed over. Hours that begin there or later
+   * come out as of the whole log, and so do alerts that begin more than longestGapMs of `versions` later.
+   */
+  readonly fromMs?: number;
+}
+
+/**
+ * Folds an agent's log again, as the live pipeline did, and rolls it up: the batch path.
+ *
+ * The operators are the live ones. The log is read, nothing is written; the agent may be running. A replay may be made of
+ * some devices after others, so that memory holds the hours of some alone.
+ */
+export class LogReplay {
+  readonly thresholds: ThresholdHistory = new ThresholdHistory();
+  readonly calendar: Calendar;
+  readonly #store: Store;
+  readonly #agent: string;
+  readonly #windowMs: number;
+  readonly #fromMs: number;
+  readonly #keys: readonly SeriesKey[];
+  readonly #firsts: ReadonlyMap<number, number> | undefined;
+  readonly #watched = new WatchedTime();
+  readonly #losses: LossTick[] = [];
+  #clockMs = -Infinity;
+  /** At which position each series went silent for the last time. */
+  readonly #silent = new Map<number, number>();
+
+  /** agent: the name that stands in the lineage. */
+  constructor(store: Store, calendar: Calendar, agent: string, options: ReplayOptions = {}) {
+    const { windowMs = WINDOW_MS, versions = store.thresholdVersions(Number.MAX_SAFE_INTEGER) } = options;
+    this.calendar = calendar;
+    this.#store = store;
+    this.#agent = agent;
+    this.#windowMs = windowMs;
+    this.#keys = store.allSeries();
+    // All versions and ticks are known from the start, so each reading is judged once.
+    for (const version of versions) this.thresholds.add(version);
+    for (const tick of clockTicks(store, Number.MAX_SAFE_INTEGER)) {
+      this.#watched.add(tick);
+      for (const [series, positionMs] of tick.silent ?? []) this.#silent.set(series, positionMs);
+      if (tellsOfLoss(tick)) this.#losses.push(tick);
+      this.#clockMs = Math.max(this.#clockMs, tick.nowMs);
+    }
+    this.#firsts = firstTimes(store);
+    // Where it is not known since when series have had readings, the whole log has to tell.
+    this.#fromMs = this.#firsts ? (options.fromMs ?? -Infinity) : -Infinity;
+  }
+
+  /** What was refused and lost in receive time [fromMs, toMs), by reason. */
+  losses(fromMs: number, toMs: number): ReturnType<typeof sumLosses> {
+    return sumLosses(this.#losses, fromMs, toMs);
+  }
+
+  /**
+   * Devices to be folded one group after another, by their series, so that memory holds no more than `cellsMax` hours of
+   * series at once, about; one group where all fit.
+   */
+  groups(cellsMax: number = CELLS_MAX): Array<readonly number[]> {
+    const seriesMax = Math.max(1, Math.floor(cellsMax / Math.max(1, this.#store.readings.hoursFrom(this.#fromMs))));
+    const devices = new Map<string, number[]>();
+    for (const [series, { site, device }] of this.#keys.entries()) {
+      const name = `${site}/${device}`;
+      const known = devices.get(name);
+      if (known) known.push(series);
+      else devices.set(name, [series]);
+    }
+    const groups: number[][] = [];
+    for (const ofDevice of devices.values()) {
+      const last = groups.at(-1);
+      if (last && last.length + ofDevice.length <= seriesMax) last.push(...ofDevice);
+      else groups.push([...ofDevice]);
+    }
+    return groups.map((group) => group.toSorted((a, b) => a - b));
+  }
+
+  /** Folds the readings of some series, ascending, or of all. A device is to be folded whole. */
+  fold(only?: readonly number[]): MemoryReport {
+    const keyOf = (series: number): SeriesKey => this.#keys[series]!;
+    const { thresholds } = this;
+    const windowMs = this.#windowMs;
+    const fold = new SeriesFold(keyOf, thresholds, { windowMs, watched: this.#watched });
+    const report = new MemoryReport(this.#agent, keyOf, thresholds, this.calendar);
+    const episodes: Episode[] = [];
+    const out = createEmissions();
+    const batch = new BlockBatch(fold, out);
+
+    const settle = (): void => {
+      batch.drain();
+      for (let page = 0; page < fold.pages; page++) {
+        fold.flushPageTo(page, out, (partial) => report.applyWindow(partial));
+      }
+      report.applyAlerts(out.alerts);
+      for (const episode of out.closed) episodes.push(episode);
+      out.alerts.length = 0;
+      out.closed.length = 0;
+    };
+    for (const tick of this.#losses) report.applyTick(tick);
+    report.applyTick({ nowMs: this.#clockMs, rejected: {}, dropped: {} });
+    const some = only && only.length < this.#keys.length ? only : undefined;
+    for (const block of this.#store.readings.all(this.#fromMs, some)) {
+      batch.add(block);
+      if (fold.windowBytes >= WINDOW_BYTES_MAX) settle();
+    }
     batch.drain();
-    for (let page = 0; page < fold.pages; page++) fold.flushPageTo(page, out, (partial) => report.applyWindow(partial));
-    report.applyAlerts(out.alerts);
-    for (const episode of out.closed) episodes.push(episode);
-    out.alerts.length = 0;
-    out.closed.length = 0;
-  };
-  for (const entry of store.history()) {
-    // All versions are known from the start, so each reading is judged once, by the one in force at its time.
-    if (entry.kind === "block") batch.add(entry.block);
-    else if (entry.kind === "tick") report.applyTick(entry.tick);
-    if (fold.windowBytes >= WINDOW_BYTES_MAX) settle();
+    fold.silences.settle(out);
+    for (const [series, positionMs] of this.#silent) {
+      if (fold.positionMs(series) === positionMs) fold.silences.open(series, positionMs, out);
+    }
+    settle();
+    for (const [series, firstTsMs] of this.#firsts ?? []) {
+      if (fold.positionMs(series) > -Infinity) report.applyFirst(series, firstTsMs);
+    }
+    if (out.refolds.length > 0) {
+      const context = { source: new ReplayedEpisodes(episodes), live: fold, thresholds, keyOf, windowMs };
+      report.applyAlerts(refoldAll(out.refolds, context, this.#store));
+    }
+    return report;
   }
-  batch.drain();
-  fold.silences.settle(out);
-  for (const [series, positionMs] of silent) {
-    if (fold.positionMs(series) === positionMs) fold.silences.open(series, positionMs, out);
+}
+
+/** The replay of all series at once. */
+export function replayLog(store: Store, calendar: Calendar, agent: string, options: ReplayOptions = {}): MemoryReport {
+  return new LogReplay(store, calendar, agent, options).fold();
+}
+
+/**
+ * The event time of the first reading of each series, also where the log was trimmed or is not read from its beginning: as
+ * the checkpoint has it, and what came after. undefined: it has it not of every series, as before this was kept.
+ */
+function firstTimes(store: Store): Map<number, number> | undefined {
+  const firsts = new Map<number, number>();
+  const { pages, recoverSeq } = store.readCheckpoint();
+  for (const page of pages) {
+    for (const { series, firstTsMs } of timesOf(page)) {
+      if (firstTsMs === -Infinity) return undefined;
+      firsts.set(series, firstTsMs);
+    }
   }
-  settle();
-  if (out.refolds.length > 0) {
-    const source = new ReplayedEpisodes(episodes);
-    report.applyAlerts(refoldAll(out.refolds, { source, live: fold, thresholds, keyOf, windowMs }, store));
+  for (const { count, series, tsMs } of store.readings.logBlocksFrom(-Infinity, recoverSeq, Infinity)) {
+    for (let i = 0; i < count; i++) {
+      if (!(firsts.get(series[i]!)! <= tsMs[i]!)) firsts.set(series[i]!, tsMs[i]!);
+    }
   }
-  return report;
+  return firsts;
 }
 
 /** Series of one re-fold, at most: of some hundreds, an hour fits into memory. */

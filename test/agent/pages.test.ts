@@ -51,7 +51,7 @@ function expected(): Map<string, string> {
     metric: `x.m${series}`,
   });
   const fold = new SeriesFold(keyOf, thresholds, { windowMs: 60_000 });
-  for (const entry of line.store.history()) if (entry.kind === "block") fold.applyBlock(entry.block, createEmissions());
+  for (const block of line.store.readings.all()) fold.applyBlock(block, createEmissions());
   const windows = fold.flush(createEmissions());
   return new Map(
     windows.map(({ series, windowStartMs, partial }) => [

@@ -109,9 +109,7 @@ export class Line {
   /** Readings in the log. */
   stored(): Array<readonly [series: number, tsMs: number, value: number]> {
     const readings: Array<readonly [number, number, number]> = [];
-    for (const entry of this.store.history()) {
-      if (entry.kind !== "block") continue;
-      const { count, series, tsMs, value } = entry.block;
+    for (const { count, series, tsMs, value } of this.store.readings.all()) {
       for (let i = 0; i < count; i++) readings.push([series[i]!, tsMs[i]!, value[i]!]);
     }
     return readings;

@@ -26,6 +26,8 @@ function filledFolder(): {
       plant.send("s/hall/pump/temp", FIRST_MS + day * DAY_MS + minute * 60_000, minute % 300 === 60 ? 12 + day : 1);
     }
   }
+  plant.send("s/hall/pump/temp", FIRST_MS, NaN);
+  plant.tick(FIRST_MS + DAY_MS / 2, true);
   // The first, which breached, comes later again, this time the worse.
   plant.send("s/hall/pump/temp", FIRST_MS + 3_600_000 + 30_000, 14);
   plant.pipeline.checkpoint();
@@ -45,6 +47,7 @@ test("reports of some days, one a line; days without readings are skipped", asyn
   assert.is(some.stdout, `${reports[1]}\n`);
   const one = await agent(folder, "replay", "--day", "2026-03-13");
   assert.is(one.stdout, reports[2]);
+  assert.match(reports[0]!, /"rejected":\{"[a-z_]+":1\}/);
 });
 
 test("alerts that began in some days of the plant's time zone, one a line, by their start", async () => {

@@ -16,7 +16,7 @@ test.before.each(() => (line = new Line()));
 test.after.each(() => line.close());
 
 function reportOf(store: Store, windowMs: number, timezone = "UTC"): string | undefined {
-  const report = dailyReport(replayLog(store, createCalendar(timezone), "a", windowMs), DAY, 1);
+  const report = dailyReport(replayLog(store, createCalendar(timezone), "a", { windowMs }), DAY, 1);
   return report && canonicalJson(report);
 }
 

@@ -112,7 +112,7 @@ const cutMs = measured();
 nowMs = startMs + 2 * 3_600_000;
 const mergeMs = measured();
 let found = 0;
-for (const entry of store.history()) if (entry.kind === "block") found += entry.block.count;
+for (const block of store.readings.all()) found += block.count;
 const said: CompactionSaid = {
   type: "compacted",
   readings,

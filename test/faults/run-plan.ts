@@ -157,7 +157,7 @@ function settle(plan: Plan, { agent, aggregator }: Sides): void {
 }
 
 function outcomeOf(plan: Plan, { agent, aggregator, calendar }: Sides): Outcome {
-  const replayed = replayLog(agent.store, calendar, AGENT, REPLAY_WINDOW_MS);
+  const replayed = replayLog(agent.store, calendar, AGENT, { windowMs: REPLAY_WINDOW_MS });
   const { versions, windowMs } = plan;
   return {
     given: { calendar, windowMs, versions, readings: [...agent.kept.values()], ticks: ticksOf(agent.store) },

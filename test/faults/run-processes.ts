@@ -95,7 +95,7 @@ async function settleAndCheck(plant: ProcessPlant, fleet: Fleet): Promise<string
   }
 
   const store = new Store(join(plant.agentFolder, "agent.db"), { readonly: true });
-  const replayed = replayLog(store, calendar, AGENT, REPLAY_WINDOW_MS);
+  const replayed = replayLog(store, calendar, AGENT, { windowMs: REPLAY_WINDOW_MS });
   const paths = new Map<string, ReportPaths>();
   for (const day of days) {
     const live = await plant.aggregator.text(`/api/reports/daily/${day}`);

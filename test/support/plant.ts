@@ -150,7 +150,7 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
     reports(day: string) {
       const live = reports.make(day, { batch: false })?.bytes;
       const batch = reports.make(day, { batch: true })?.bytes;
-      const made = dailyReport(replayLog(plant.store, calendar, AGENT, 300_000), day, 1);
+      const made = dailyReport(replayLog(plant.store, calendar, AGENT, { windowMs: 300_000 }), day, 1);
       return {
         ...(live === undefined ? {} : { live }),
         ...(batch === undefined ? {} : { batch }),
@@ -163,7 +163,7 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
         .toSorted((a, b) => (a.id < b.id ? -1 : 1));
     },
     replayedAlerts(): Alert[] {
-      return [...replayLog(plant.store, calendar, AGENT, 300_000).alerts()]
+      return [...replayLog(plant.store, calendar, AGENT, { windowMs: 300_000 }).alerts()]
         .filter(({ state }) => state !== "withdrawn")
         .toSorted((a, b) => (a.id < b.id ? -1 : 1));
     },

@@ -23,6 +23,13 @@ export interface PageRow {
   readonly episodes: ReadonlyArray<Episode | SilenceRow>;
 }
 
+/** Of one series, the event time of its newest reading, and of its oldest: -Infinity where that is not known. */
+export interface SeriesTimes {
+  readonly series: number;
+  readonly positionMs: number;
+  readonly firstTsMs: number;
+}
+
 /** The page of a series. */
 export function pageOf(series: number): number {
   return Math.floor(series / PAGE_SERIES);
@@ -77,18 +84,24 @@ export function pageRow(fold: SeriesFold, page: number, seq: number): PageRow {
 }
 
 /** Puts the state of a page into a fold that has none of it yet. */
-export function restorePage(fold: SeriesFold, { page, positions, episodes }: PageRow): void {
+export function restorePage(fold: SeriesFold, row: PageRow): void {
+  for (const { series, positionMs, firstTsMs } of timesOf(row)) {
+    fold.restorePosition(series, positionMs);
+    fold.silences.begin(series, firstTsMs);
+  }
+  for (const one of row.episodes) {
+    if ("gaps" in one) fold.silences.restore(one);
+    else fold.restoreEpisode(one);
+  }
+}
+
+/** Of the series of a page's row that have readings, their newest event time and their oldest. */
+export function* timesOf({ page, positions }: Pick<PageRow, "page" | "positions">): Generator<SeriesTimes> {
   const times = new Float64Array(Uint8Array.from(positions).buffer);
   for (let i = 0; i < PAGE_SERIES; i++) {
     const positionMs = times[i]!;
-    if (positionMs === -Infinity) continue;
-    const series = page * PAGE_SERIES + i;
-    fold.restorePosition(series, positionMs);
     // Of an older row's series it is not known when they began: nothing is older.
-    fold.silences.begin(series, times[PAGE_SERIES + i] ?? -Infinity);
-  }
-  for (const one of episodes) {
-    if ("gaps" in one) fold.silences.restore(one);
-    else fold.restoreEpisode(one);
+    const firstTsMs = times[PAGE_SERIES + i] ?? -Infinity;
+    if (positionMs > -Infinity) yield { series: page * PAGE_SERIES + i, positionMs, firstTsMs };
   }
 }

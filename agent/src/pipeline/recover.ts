@@ -3,17 +3,16 @@ import type { Block } from "@weir/shared/model/reading";
 import type { SeriesFold } from "@weir/shared/operators/series-fold";
 import { createEmissions } from "@weir/shared/operators/series-fold";
 import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
-import type { ClockTick } from "@weir/shared/operators/watched";
 import { ENTRY_TICK } from "../store/schema.ts";
-import type { Store } from "../store/store.ts";
+import type { LogTick, Store } from "../store/store.ts";
 import type { DirtyPages } from "./pages.ts";
 import { pageOf, restorePage } from "./pages.ts";
 
 /** The clock ticks of the log up to a sequence, in its order. Nothing may be written before the last of them. */
-export function* clockTicks(store: Store, throughSeq: number): Generator<ClockTick> {
+export function* clockTicks(store: Store, throughSeq: number): Generator<LogTick> {
   // As text, a body comes without a buffer of its own: some hundred thousand take half the time.
   const sql = `SELECT CAST(body AS TEXT) AS body FROM log WHERE kind = ${ENTRY_TICK} AND seq <= ? ORDER BY seq`;
-  for (const { body } of store.sql.each<{ body: string }>(sql, throughSeq)) yield JSON.parse(body) as ClockTick;
+  for (const { body } of store.sql.each<{ body: string }>(sql, throughSeq)) yield JSON.parse(body) as LogTick;
 }
 
 /**

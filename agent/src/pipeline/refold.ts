@@ -9,8 +9,7 @@ import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import type { WindowPartial } from "@weir/shared/operators/windows";
 import { WINDOW_BYTES_MAX, WINDOW_READINGS_MAX } from "@weir/shared/operators/windows";
 import { Rows } from "../store/rows.ts";
-import type { Stretches } from "../store/time-order.ts";
-import { takeWanted } from "../store/time-order.ts";
+import type { Stretches } from "../store/rows.ts";
 
 /** An episode or silence that ended, as much of it as a re-fold needs. */
 export interface PastEpisode {
@@ -108,9 +107,8 @@ export class RefoldJob {
 
   /** Folds those in that are wanted. */
   applyWanted(block: Block): void {
-    this.#rows.clear();
-    takeWanted(this.#rows, block, this.wanted);
-    if (this.#rows.count > 0) this.apply(this.#rows);
+    const rows = this.#rows.only(block, this.wanted);
+    if (rows.count > 0) this.apply(rows);
   }
 
   /** Puts what came out in the place of what the live fold has. Once. */

@@ -3,6 +3,9 @@ import type { Block } from "@weir/shared/model/reading";
 /** Series that lie further apart than this are not sorted by counting. */
 const COUNTED_SERIES_MAX: number = 2 ** 20;
 
+/** Series, and from when on each is wanted, ms of event time. */
+export type Stretches = ReadonlyMap<number, number>;
+
 /** Readings collected in columns that grow as needed and are used again and again. */
 export class Rows implements Block {
   count = 0;
@@ -35,6 +38,31 @@ export class Rows implements Block {
       this.stamped.set(block.stamped.subarray(from, to), count);
     }
     this.count = count + to - from;
+  }
+
+  /** Appends those readings of a block that are wanted. */
+  appendWanted(block: Block, wanted: Stretches): void {
+    const { count, series, tsMs } = block;
+    for (let from = 0, to = 0; from < count; from = to) {
+      const one = series[from]!;
+      to = from + 1;
+      while (to < count && series[to] === one) to++;
+      const fromMs = wanted.get(one);
+      if (fromMs === undefined) continue;
+      for (let start = from, end = from; start < to; start = end) {
+        while (start < to && tsMs[start]! < fromMs) start++;
+        end = start;
+        while (end < to && tsMs[end]! >= fromMs) end++;
+        if (end > start) this.append(block, start, end);
+      }
+    }
+  }
+
+  /** Holds those readings of a block that are wanted, and nothing else; returns itself. */
+  only(block: Block, wanted: Stretches): this {
+    this.clear();
+    this.appendWanted(block, wanted);
+    return this;
   }
 
   /** Rows [from, to) as a block of their own: a view. */

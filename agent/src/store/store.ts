@@ -14,11 +14,14 @@ import { StoredReadings } from "./stored-readings.ts";
 import type { LogBounds } from "./trim-log.ts";
 import { deleteDoomed, findDoomed } from "./trim-log.ts";
 
+/** A clock tick as the log has it. */
+export type LogTick = Omit<TickFrame, "kind">;
+
 /** An entry of the log: the three kinds of thing that reach an operator. */
 export type LogEntry = { readonly seq: number } & (
   | { readonly kind: "block"; readonly block: Block }
   | { readonly kind: "thresholds"; readonly version: ThresholdVersion }
-  | { readonly kind: "tick"; readonly tick: Omit<TickFrame, "kind"> }
+  | { readonly kind: "tick"; readonly tick: LogTick }
 );
 
 /** Entries of one read of the log, at most: bounds the memory of a fold. */
@@ -167,28 +170,17 @@ export class Store {
     };
   }
 
-  /**
-   * Log entries after a sequence, in order; those of which nothing lies in [fromMs, toMs) may be left out. A block is
-   * lent until the next entry is asked for.
-   */
-  *entries(afterSeq: number, range?: { readonly fromMs: number; readonly toMs: number }): Generator<LogEntry> {
-    const sql = `SELECT seq, kind, body FROM log WHERE seq > ?
-      ${range ? `AND (kind <> ${ENTRY_BLOCK} OR (max_ts >= ? AND min_ts < ?))` : ""} ORDER BY seq LIMIT ?`;
-    const bounds = range ? [range.fromMs, range.toMs] : [];
+  /** Log entries after a sequence, in order. A block is lent until the next entry is asked for. */
+  *entries(afterSeq: number): Generator<LogEntry> {
+    const sql = "SELECT seq, kind, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?";
     const columns = new BlockColumns();
     let seq = afterSeq;
     for (;;) {
-      const rows = this.sql.all<{ seq: number; kind: number; body: Buffer }>(sql, seq, ...bounds, READ_ENTRIES_MAX);
+      const rows = this.sql.all<{ seq: number; kind: number; body: Buffer }>(sql, seq, READ_ENTRIES_MAX);
       for (const row of rows) yield decodeEntry(row, columns);
       if (rows.length < READ_ENTRIES_MAX) return;
       seq = rows.at(-1)!.seq;
     }
-  }
-
-  /** All that reached operators, compacted readings first and the rest in the order of the log: for a replay. */
-  *history(): Generator<LogEntry> {
-    for (const block of this.readings.compacted()) yield { seq: 0, kind: "block", block };
-    yield* this.entries(0);
   }
 
   /** Threshold versions of the log up to a sequence. */
@@ -337,7 +329,7 @@ function decodeEntry(
 ): LogEntry {
   if (kind === ENTRY_BLOCK) return { seq, kind: "block", block: decodeBlockInto(body, columns) };
   const json = JSON.parse(body.toString()) as unknown;
-  if (kind === ENTRY_TICK) return { seq, kind: "tick", tick: json as Omit<TickFrame, "kind"> };
+  if (kind === ENTRY_TICK) return { seq, kind: "tick", tick: json as LogTick };
   return { seq, kind: "thresholds", version: json as ThresholdVersion };
 }
 

@@ -17,6 +17,9 @@ const HISTORY_BLOCK_READINGS = 65_536;
 /** Rows read at once: bounds what is held encoded. */
 const CHUNKS_PER_READ = 256;
 
+/** Hours that a piece or block counts for, at most. */
+const ROW_HOURS_MAX = 1000;
+
 interface TimedRow {
   readonly key: number;
   readonly minTsMs: number;
@@ -63,11 +66,42 @@ export class StoredReadings {
     for (const { body } of found) yield decodeBlockInto(body, columns);
   }
 
-  /** All that is compacted: first chunks by hour and series, then pieces. What the log's blocks hold is not among it. */
-  *compacted(): Generator<Block> {
-    yield* this.#allChunks();
+  /**
+   * The readings of the log: the compacted ones by hour and series, then those of pieces, the rest in the order of the log.
+   * All from fromMs on are among them, and some from before. only: of these series, ascending; else of all.
+   */
+  *all(fromMs: number = -Infinity, only?: readonly number[]): Generator<Block> {
+    yield* this.#chunksOf(this.chunkHours(fromMs), only ? neighbours(only) : [ALL_SERIES]);
+    if (only) yield* this.#recentOf(fromMs, only);
+    else yield* this.#recent(fromMs, () => true);
+  }
+
+  /** What is not in chunks, of some series. */
+  *#recentOf(fromMs: number, only: readonly number[]): Generator<Block> {
+    const strips = new Set(only.map((series) => series >>> STRIP_SHIFT));
+    const wanted = new Map(only.map((series) => [series, fromMs]));
+    const rows = new Rows();
+    for (const block of this.#recent(fromMs, (strip) => strips.has(strip))) yield rows.only(block, wanted);
+  }
+
+  *#recent(fromMs: number, isWanted: (strip: number) => boolean): Generator<Block> {
     const strips = this.#sql.all<{ strip: number }>("SELECT DISTINCT strip FROM pieces ORDER BY strip");
-    for (const { strip } of strips) yield* this.#pieces(strip, this.#pieceRows(strip, -Infinity, Infinity));
+    for (const { strip } of strips) if (isWanted(strip)) yield* this.piecesFrom(strip, fromMs);
+    yield* this.logBlocksFrom(fromMs, 0, Infinity);
+  }
+
+  /** How many hours (UTC) there are readings of from a time on: about, and rather more than fewer. */
+  hoursFrom(fromMs: number): number {
+    const hours = new Set(this.chunkHours(fromMs));
+    const pieces =
+      "SELECT min_ts AS minTsMs, max_ts AS maxTsMs FROM pieces INDEXED BY pieces_by_strip WHERE max_ts >= ?";
+    const recent = this.#sql.all<Omit<TimedRow, "key">>(pieces, fromMs);
+    for (const { minTsMs, maxTsMs } of [...recent, ...this.#logRows(fromMs, Infinity)]) {
+      // Late readings make a row reach far back and hold little of it.
+      const startMs = Math.max(fromMs, minTsMs, maxTsMs - ROW_HOURS_MAX * HOUR_MS);
+      for (let hourMs = chunkHour(startMs); hourMs <= maxTsMs; hourMs += HOUR_MS) hours.add(hourMs);
+    }
+    return hours.size;
   }
 
   /** Hours of which there are chunks, from the one that holds fromMs on. Chunks lie by hour: each look skips to the next. */
@@ -81,28 +115,32 @@ export class StoredReadings {
     return hours;
   }
 
-  *#allChunks(): Generator<Block> {
-    const sql = `SELECT hour_ms AS hourMs, series, min_ts AS minTsMs, body FROM chunks
-      WHERE (hour_ms, series, min_ts) > (?, ?, ?) ORDER BY hour_ms, series, min_ts LIMIT ?`;
-    type Row = { hourMs: number; series: number; minTsMs: number; body: Buffer };
+  *#chunksOf(hours: readonly number[], runs: readonly Run[]): Generator<Block> {
+    const sql = `SELECT series, min_ts AS minTsMs, body FROM chunks
+      WHERE hour_ms = ? AND (series, min_ts) > (?, ?) AND series < ? ORDER BY series, min_ts LIMIT ?`;
+    type Row = { series: number; minTsMs: number; body: Buffer };
     const columns = new BlockColumns();
     const rows = new Rows();
-    let last = { hourMs: -Infinity, series: -1, minTsMs: -Infinity };
-    for (;;) {
-      const chunks = this.#sql.all<Row>(sql, last.hourMs, last.series, last.minTsMs, CHUNKS_PER_READ);
-      for (const chunk of chunks) {
-        // A block is of one hour, so that it is ordered by series.
-        if (rows.count >= HISTORY_BLOCK_READINGS || (rows.count > 0 && chunk.hourMs !== last.hourMs)) {
-          yield rows;
-          rows.clear();
+    for (const hourMs of hours) {
+      for (const { from, to } of runs) {
+        let last = { series: from, minTsMs: -Infinity };
+        for (;;) {
+          const chunks = this.#sql.all<Row>(sql, hourMs, last.series, last.minTsMs, to, CHUNKS_PER_READ);
+          for (const chunk of chunks) {
+            last = chunk;
+            decodeBlockInto(chunk.body, columns);
+            rows.append(columns, 0, columns.count);
+            if (rows.count < HISTORY_BLOCK_READINGS) continue;
+            yield rows;
+            rows.clear();
+          }
+          if (chunks.length < CHUNKS_PER_READ) break;
         }
-        last = chunk;
-        decodeBlockInto(chunk.body, columns);
-        rows.append(columns, 0, columns.count);
       }
-      if (chunks.length < CHUNKS_PER_READ) break;
+      // A block is of one hour, so that it is ordered by series.
+      if (rows.count > 0) yield rows;
+      rows.clear();
     }
-    if (rows.count > 0) yield rows;
   }
 
   *#chunksAt({ count, series, tsMs }: Wanted): Generator<Block> {
@@ -157,6 +195,25 @@ export class StoredReadings {
       if (row) yield decodeBlockInto(row.body, columns);
     }
   }
+}
+
+/** Series from one to before another. */
+interface Run {
+  readonly from: number;
+  readonly to: number;
+}
+
+const ALL_SERIES: Run = { from: 0, to: 2 ** 32 };
+
+/** Runs of neighbours among series, ascending. */
+function neighbours(series: readonly number[]): Run[] {
+  const runs: Array<{ from: number; to: number }> = [];
+  for (const one of series) {
+    const last = runs.at(-1);
+    if (last?.to === one) last.to++;
+    else runs.push({ from: one, to: one + 1 });
+  }
+  return runs;
 }
 
 /** Whether one of some times, ascending, lies within a row's. */

@@ -1,11 +1,9 @@
 import { HOUR_MS } from "@weir/shared/operators/calendar";
 import type { Block } from "@weir/shared/model/reading";
 import { STRIP_SHIFT } from "./compacted.ts";
+import type { Stretches } from "./rows.ts";
 import { Rows } from "./rows.ts";
 import type { StoredReadings } from "./stored-readings.ts";
-
-/** Series, and from when on each is wanted, ms of event time. */
-export type Stretches = ReadonlyMap<number, number>;
 
 /**
  * All readings of some series in the log up to an entry, of each from its own time on, by series and in the order of time
@@ -27,12 +25,12 @@ export function* inTimeOrder(
   const recent = new Rows();
   for (const [strip, fromMs] of fromMsOfStrip) {
     for (const block of stored.piecesFrom(strip, fromMs)) {
-      takeWanted(recent, block, wanted);
+      recent.appendWanted(block, wanted);
       yield undefined;
     }
   }
   for (const block of stored.logBlocksFrom(earliestMs, 0, throughSeq)) {
-    takeWanted(recent, block, wanted);
+    recent.appendWanted(block, wanted);
     yield undefined;
   }
   recent.sort();
@@ -42,7 +40,7 @@ export function* inTimeOrder(
     rows.clear();
     for (const [series, fromMs] of wanted) {
       if (hourMs + HOUR_MS <= fromMs) continue;
-      for (const block of stored.chunksFrom(hourMs, series, fromMs)) takeWanted(rows, block, wanted);
+      for (const block of stored.chunksFrom(hourMs, series, fromMs)) rows.appendWanted(block, wanted);
     }
     giveBefore(hourMs + HOUR_MS, recent, runs, rows);
     rows.sort();
@@ -51,24 +49,6 @@ export function* inTimeOrder(
   rows.clear();
   giveBefore(Infinity, recent, runs, rows);
   yield rows;
-}
-
-/** Appends those readings of a block that are wanted. */
-export function takeWanted(rows: Rows, block: Block, wanted: Stretches): void {
-  const { count, series, tsMs } = block;
-  for (let from = 0, to = 0; from < count; from = to) {
-    const one = series[from]!;
-    to = from + 1;
-    while (to < count && series[to] === one) to++;
-    const fromMs = wanted.get(one);
-    if (fromMs === undefined) continue;
-    for (let start = from, end = from; start < to; start = end) {
-      while (start < to && tsMs[start]! < fromMs) start++;
-      end = start;
-      while (end < to && tsMs[end]! >= fromMs) end++;
-      if (end > start) rows.append(block, start, end);
-    }
-  }
 }
 
 /** Rows of one series: the first that was not given yet, and where they end. */

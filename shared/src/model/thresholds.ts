@@ -82,3 +82,16 @@ export function silenceLimitMs(band: Band | undefined): number {
       : intervals * band.intervalMs;
   return Math.min(Math.ceil(limitMs), SILENCE_NOT_JUDGED - 1);
 }
+
+/** The longest gap that any band of some versions allows within one episode, ms; 0 without bands. */
+export function longestGapMs(versions: readonly ThresholdVersion[]): number {
+  let longest = 0;
+  for (const { rules, series } of versions) {
+    for (const { band } of rules) longest = Math.max(longest, band.gapMs);
+    for (const { band, hourOfWeek } of series) {
+      longest = Math.max(longest, band.gapMs);
+      for (const { gapMs } of hourOfWeek ?? []) longest = Math.max(longest, gapMs);
+    }
+  }
+  return longest;
+}

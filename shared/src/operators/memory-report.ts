@@ -9,6 +9,19 @@ import type { Cell } from "./rollup.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
 import type { WindowPartial } from "./windows.ts";
 
+/** What was refused and lost, by reason. */
+type Losses = Pick<Completeness, "rejected" | "dropped">;
+
+/** A clock tick, and what was refused and lost since the one before. */
+export interface LossTick extends Losses {
+  readonly nowMs: number;
+}
+
+/** Whether anything was refused or lost. */
+export function tellsOfLoss({ rejected, dropped }: LossTick): boolean {
+  return Object.keys(rejected).length > 0 || Object.keys(dropped).length > 0;
+}
+
 /**
  * What one agent's emissions come to, in memory: the batch path of a replay. It takes the same emissions as the
  * aggregator's store, but for partials that replace others: a replay knows all threshold versions from the start.
@@ -25,7 +38,9 @@ export class MemoryReport implements ReportSource {
   readonly #alerts = new Map<string, Alert>();
   /** Starts of the alerts that count, by site/device; undefined: to be made again. */
   #alertStarts: Map<string, number[]> | undefined;
-  readonly #ticks: Array<{ readonly nowMs: number } & Pick<Completeness, "rejected" | "dropped">> = [];
+  /** Ticks that tell of a loss. */
+  readonly #losses: LossTick[] = [];
+  #clockMs = -Infinity;
   readonly #health = new Map<string, ReadonlyMap<string, number>>();
 
   constructor(agent: string, keyOf: (series: number) => SeriesKey, thresholds: ThresholdHistory, calendar: Calendar) {
@@ -44,10 +59,15 @@ export class MemoryReport implements ReportSource {
   /** Takes a window's partial in, of readings that none before held; the window must lie within one local hour. */
   applyWindow({ series, windowStartMs, partial }: WindowPartial): void {
     if (this.#health.size > 0) this.#health.clear();
-    this.#series = undefined;
     this.#cells.add(series, windowStartMs, partial);
-    const firstTsMs = this.#firstTsMs[series];
-    if (firstTsMs === undefined || partial.firstTsMs < firstTsMs) this.#firstTsMs[series] = partial.firstTsMs;
+    this.applyFirst(series, partial.firstTsMs);
+  }
+
+  /** Sets that a series has a reading of firstTsMs, and whether or not windows of that time are taken in. */
+  applyFirst(series: number, firstTsMs: number): void {
+    this.#series = undefined;
+    const known = this.#firstTsMs[series];
+    if (known === undefined || firstTsMs < known) this.#firstTsMs[series] = firstTsMs;
   }
 
   applyAlerts(alerts: readonly Alert[]): void {
@@ -55,8 +75,9 @@ export class MemoryReport implements ReportSource {
     for (const alert of alerts) this.#alerts.set(alert.id, alert);
   }
 
-  applyTick(tick: { readonly nowMs: number } & Pick<Completeness, "rejected" | "dropped">): void {
-    this.#ticks.push(tick);
+  applyTick(tick: LossTick): void {
+    this.#clockMs = Math.max(this.#clockMs, tick.nowMs);
+    if (tellsOfLoss(tick)) this.#losses.push(tick);
   }
 
   alerts(): Iterable<Alert> {
@@ -90,21 +111,26 @@ export class MemoryReport implements ReportSource {
   }
 
   clockMs(): number {
-    return this.#ticks.reduce((latest, { nowMs }) => Math.max(latest, nowMs), -Infinity);
+    return this.#clockMs;
   }
 
-  losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped"> {
-    const losses = { rejected: {} as Record<string, number>, dropped: {} as Record<string, number> };
-    for (const tick of this.#ticks) {
-      if (tick.nowMs < fromMs || tick.nowMs >= toMs) continue;
-      for (const group of ["rejected", "dropped"] as const) {
-        for (const [reason, count] of Object.entries(tick[group])) {
-          losses[group][reason] = (losses[group][reason] ?? 0) + count;
-        }
+  losses(fromMs: number, toMs: number): Losses {
+    return sumLosses(this.#losses, fromMs, toMs);
+  }
+}
+
+/** What ticks of [fromMs, toMs) tell of losses, by reason. */
+export function sumLosses(ticks: readonly LossTick[], fromMs: number, toMs: number): Losses {
+  const losses = { rejected: {} as Record<string, number>, dropped: {} as Record<string, number> };
+  for (const tick of ticks) {
+    if (tick.nowMs < fromMs || tick.nowMs >= toMs) continue;
+    for (const group of ["rejected", "dropped"] as const) {
+      for (const [reason, count] of Object.entries(tick[group])) {
+        losses[group][reason] = (losses[group][reason] ?? 0) + count;
       }
     }
-    return losses;
   }
+  return losses;
 }
 
 function startsByDevice(alerts: Iterable<Alert>): Map<string, number[]> {

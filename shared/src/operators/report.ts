@@ -58,22 +58,74 @@ interface SeriesDay {
   readonly drift: number | null;
 }
 
+/** Some of the devices of a day's report, and what they add to the whole of it. */
+export interface DayPart {
+  /** By site and device. */
+  readonly devices: readonly DeviceReport[];
+  readonly lineage: Lineage;
+  readonly expectedReadings: number;
+  /** Of the expected readings, how many came. */
+  readonly cameReadings: number;
+  readonly stampedReadings: number;
+}
+
 /** The report of a local day (YYYY-MM-DD); undefined when no series has a reading on it. */
 export function dailyReport(source: ReportSource, day: string, revision: number): DailyReport | undefined {
+  return joinParts(source, day, revision, [dayPart(source, day)]);
+}
+
+/** What the report of a day says of the devices of a source; undefined when none has a reading on it. */
+export function dayPart(source: ReportSource, day: string): DayPart | undefined {
   const { startMs, endMs } = source.calendar.dayRange(day);
   const byDevice = seriesDaysByDevice(source, startMs, endMs);
   if (byDevice.size === 0) return undefined;
   const names = [...byDevice.keys()].toSorted();
   const history = healthHistory(source, day);
-  const devices = names.map((name) => deviceReport(source, startMs, endMs, byDevice.get(name)!, history));
   const all = [...byDevice.values()].flat();
+  return {
+    devices: names.map((name) => deviceReport(source, startMs, endMs, byDevice.get(name)!, history)),
+    lineage: lineageOf(all),
+    ...expectedAndCame(all),
+    stampedReadings: total(all, ({ partial }) => partial.stamped),
+  };
+}
+
+/** The report of a day from parts, no two of which know the same device; undefined when there are none. */
+export function joinParts(
+  source: Pick<ReportSource, "calendar" | "losses">,
+  day: string,
+  revision: number,
+  found: ReadonlyArray<DayPart | undefined>,
+): DailyReport | undefined {
+  const parts = found.filter((part) => part !== undefined);
+  if (parts.length === 0) return undefined;
+  const { startMs, endMs } = source.calendar.dayRange(day);
+  const devices = parts.flatMap((part) => part.devices);
+  const sum = (count: (part: DayPart) => number): number => parts.reduce((all, part) => all + count(part), 0);
+  const expectedReadings = sum((part) => part.expectedReadings);
   return {
     day,
     timezone: source.calendar.timezone,
     revision,
-    completeness: completeness(source, startMs, endMs, all),
-    lineage: lineage(all),
-    devices,
+    completeness: {
+      readings: devices.reduce((all, device) => all + device.readings, 0),
+      expectedReadings,
+      ratio: shareOf(
+        sum((part) => part.cameReadings),
+        expectedReadings,
+      ),
+      stampedReadings: sum((part) => part.stampedReadings),
+      ...source.losses(startMs, endMs),
+    },
+    lineage: {
+      operatorVersion: OPERATOR_VERSION,
+      thresholdVersions: parts.reduce<readonly number[]>(
+        (versions, { lineage }) => mergeVersions(versions, lineage.thresholdVersions),
+        [],
+      ),
+      sources: sumSources(parts.flatMap(({ lineage }) => lineage.sources)),
+    },
+    devices: devices.toSorted((a, b) => compareText(`${a.site}/${a.device}`, `${b.site}/${b.device}`)),
   };
 }
 
@@ -129,7 +181,8 @@ function seriesDay(
 }
 
 function healthOf(seriesDays: readonly SeriesDay[]): Pick<DeviceReport, "health" | "healthParts" | "availability"> {
-  const availability = availabilityOf(seriesDays);
+  const { expectedReadings, cameReadings } = expectedAndCame(seriesDays);
+  const availability = shareOf(cameReadings, expectedReadings);
   let share = 0;
   let drift: number | null = null;
   for (const entry of seriesDays) {
@@ -140,14 +193,15 @@ function healthOf(seriesDays: readonly SeriesDay[]): Pick<DeviceReport, "health"
   return { health: healthScore(parts), healthParts: parts, availability };
 }
 
-/** Expected readings that came over expected readings; a series that sends more than expected makes up for no other. */
-function availabilityOf(seriesDays: readonly SeriesDay[]): number {
-  let expected = 0;
-  let came = 0;
-  for (const entry of seriesDays) {
-    expected += entry.expected;
-    came += Math.min(entry.partial.count, entry.expected);
-  }
+/** Expected readings, and how many came: a series that sends more than expected makes up for no other. */
+function expectedAndCame(seriesDays: readonly SeriesDay[]): Pick<DayPart, "expectedReadings" | "cameReadings"> {
+  return {
+    expectedReadings: total(seriesDays, ({ expected }) => expected),
+    cameReadings: total(seriesDays, ({ partial, expected }) => Math.min(partial.count, expected)),
+  };
+}
+
+function shareOf(came: number, expected: number): number {
   return expected === 0 ? 1 : came / expected;
 }
 
@@ -217,37 +271,28 @@ function trendOf(history: HealthHistory, site: string, device: string, health: n
   return healthTrend(scores);
 }
 
-function completeness(
-  source: ReportSource,
-  startMs: number,
-  endMs: number,
-  seriesDays: readonly SeriesDay[],
-): Completeness {
-  return {
-    readings: total(seriesDays, ({ partial }) => partial.count),
-    expectedReadings: total(seriesDays, ({ expected }) => expected),
-    ratio: availabilityOf(seriesDays),
-    stampedReadings: total(seriesDays, ({ partial }) => partial.stamped),
-    ...source.losses(startMs, endMs),
-  };
+function lineageOf(seriesDays: readonly SeriesDay[]): Lineage {
+  let versions: readonly number[] = [];
+  for (const { partial } of seriesDays) versions = mergeVersions(versions, partial.versions);
+  const sources = seriesDays.map(({ key: { agent }, partial: { firstTsMs, lastTsMs, count } }) => {
+    return { agent, firstTsMs, lastTsMs, readings: count };
+  });
+  return { operatorVersion: OPERATOR_VERSION, thresholdVersions: versions, sources: sumSources(sources) };
 }
 
-function lineage(seriesDays: readonly SeriesDay[]): Lineage {
-  let versions: readonly number[] = [];
-  const sources = new Map<string, { agent: string; firstTsMs: number; lastTsMs: number; readings: number }>();
-  for (const { key, partial } of seriesDays) {
-    versions = mergeVersions(versions, partial.versions);
-    const entry = sources.get(key.agent) ?? { agent: key.agent, firstTsMs: Infinity, lastTsMs: -Infinity, readings: 0 };
-    entry.firstTsMs = Math.min(entry.firstTsMs, partial.firstTsMs);
-    entry.lastTsMs = Math.max(entry.lastTsMs, partial.lastTsMs);
-    entry.readings += partial.count;
-    sources.set(key.agent, entry);
+/** One source an agent, by agent. */
+function sumSources(parts: Lineage["sources"]): Lineage["sources"] {
+  const sources = new Map<string, Lineage["sources"][number]>();
+  for (const { agent, firstTsMs, lastTsMs, readings } of parts) {
+    const known = sources.get(agent) ?? { firstTsMs: Infinity, lastTsMs: -Infinity, readings: 0 };
+    sources.set(agent, {
+      agent,
+      firstTsMs: Math.min(known.firstTsMs, firstTsMs),
+      lastTsMs: Math.max(known.lastTsMs, lastTsMs),
+      readings: known.readings + readings,
+    });
   }
-  return {
-    operatorVersion: OPERATOR_VERSION,
-    thresholdVersions: versions,
-    sources: [...sources.values()].toSorted((a, b) => compareText(a.agent, b.agent)),
-  };
+  return [...sources.values()].toSorted((a, b) => compareText(a.agent, b.agent));
 }
 
 function compareText(a: string, b: string): number {
