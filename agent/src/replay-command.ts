@@ -4,6 +4,7 @@ import type { Alert } from "@weir/shared/model/alert";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { longestGapMs } from "@weir/shared/model/thresholds";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { SeriesKey } from "@weir/shared/model/reading";
 import type { DailyReport } from "@weir/shared/model/report";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import { createCalendar, DAY_MS } from "@weir/shared/operators/calendar";
@@ -88,20 +89,22 @@ export function runReplay(
       if (readFromMs < store.wholeFromMs) note(TRIMMED_TRENDS);
     }
     const agent = String(store.meta("agent") ?? agentName(settings));
-    const replay = (versions: readonly ThresholdVersion[]): LogReplay =>
-      new LogReplay(store, calendar, agent, { versions, fromMs: readFromMs });
+    const replay = new LogReplay(store, calendar, agent, { fromMs: readFromMs });
     const span = { days, fromMs, toMs };
     if (candidate) {
-      const known = alertsWithin(replay(inForce), span);
-      const backtest = compareAlerts(known, alertsWithin(replay([candidate]), span));
+      const other = new LogReplay(store, calendar, agent, { fromMs: readFromMs, candidate });
+      const isKnown = (key: SeriesKey): boolean => other.thresholds.lookup(candidate.version, key) !== undefined;
+      if (!store.allSeries().some(isKnown))
+        note("The candidate has no band for any series of the log: check its names.");
+      const backtest = compareAlerts(alertsWithin(replay, span), alertsWithin(other, span));
       const versions = inForce.map(({ version }) => version).toSorted((a, b) => a - b);
       const what = { from: days.from, to: days.to, timezone: calendar.timezone, versions };
       if (options.json === true) write(`${canonicalJson({ ...what, ...backtest })}\n`);
       else write(`Alerts ${describeDays(days)} (${calendar.timezone}), by their start.\n${describeBacktest(backtest)}`);
     } else if (options.alerts === true) {
-      for (const alert of alertsWithin(replay(inForce), span)) write(`${canonicalJson(alert)}\n`);
+      for (const alert of alertsWithin(replay, span)) write(`${canonicalJson(alert)}\n`);
     } else {
-      const reports = reportsOf(replay(inForce), span, (day) => Number(store.meta(`report ${day}`) ?? 1), nowMs);
+      const reports = reportsOf(replay, span, (day) => Number(store.meta(`report ${day}`) ?? 1), nowMs);
       // Of one day the bytes alone, which are those of the aggregator.
       for (const report of reports) write(days.isOne ? canonicalJson(report) : `${canonicalJson(report)}\n`);
     }

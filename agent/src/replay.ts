@@ -33,10 +33,10 @@ export interface ReplayOptions {
   /** Length of a window, ms, which divides an hour. */
   readonly windowMs?: number;
   /** The thresholds to judge by, for a backtest; those of the log by default. */
-  readonly versions?: readonly ThresholdVersion[];
+  readonly candidate?: ThresholdVersion;
   /**
    * Only readings from this event time on are asked for, ms: older ones may be passed over. Hours that begin there or later
-   * come out as of the whole log, and so do alerts that begin more than longestGapMs of `versions` later.
+   * come out as of the whole log, and so do alerts that begin more than longestGapMs of the thresholds later.
    */
   readonly fromMs?: number;
 }
@@ -59,12 +59,13 @@ export class LogReplay {
   readonly #watched = new WatchedTime();
   readonly #losses: LossTick[] = [];
   #clockMs = -Infinity;
-  /** At which position each series went silent for the last time. */
-  readonly #silent = new Map<number, number>();
+  /** At which position each series went silent for the last time, by the versions in force; undefined: by others. */
+  readonly #silent: Map<number, number> | undefined;
 
   /** agent: the name that stands in the lineage. */
   constructor(store: Store, calendar: Calendar, agent: string, options: ReplayOptions = {}) {
-    const { windowMs = WINDOW_MS, versions = store.thresholdVersions(Number.MAX_SAFE_INTEGER) } = options;
+    const { windowMs = WINDOW_MS, candidate } = options;
+    const versions = candidate ? [candidate] : store.thresholdVersions(Number.MAX_SAFE_INTEGER);
     this.calendar = calendar;
     this.#store = store;
     this.#agent = agent;
@@ -72,9 +73,10 @@ export class LogReplay {
     this.#keys = store.allSeries();
     // All versions and ticks are known from the start, so each reading is judged once.
     for (const version of versions) this.thresholds.add(version);
+    this.#silent = candidate ? undefined : new Map();
     for (const tick of clockTicks(store, Number.MAX_SAFE_INTEGER)) {
       this.#watched.add(tick);
-      for (const [series, positionMs] of tick.silent ?? []) this.#silent.set(series, positionMs);
+      for (const [series, positionMs] of tick.silent ?? []) this.#silent?.set(series, positionMs);
       if (tellsOfLoss(tick)) this.#losses.push(tick);
       this.#clockMs = Math.max(this.#clockMs, tick.nowMs);
     }
@@ -140,13 +142,15 @@ export class LogReplay {
     }
     batch.drain();
     fold.silences.settle(out);
-    for (const [series, positionMs] of this.#silent) {
-      if (fold.positionMs(series) === positionMs) fold.silences.open(series, positionMs, out);
+    for (let series = 0; series < this.#keys.length; series++) {
+      const positionMs = fold.positionMs(series);
+      if (positionMs === -Infinity) continue;
+      const firstTsMs = this.#firsts?.get(series);
+      if (firstTsMs !== undefined) report.applyFirst(series, firstTsMs);
+      // When a silence begins to be one a tick says; by other thresholds than those of that time, watched time does.
+      if (!this.#silent || this.#silent.get(series) === positionMs) fold.silences.open(series, positionMs, out);
     }
     settle();
-    for (const [series, firstTsMs] of this.#firsts ?? []) {
-      if (fold.positionMs(series) > -Infinity) report.applyFirst(series, firstTsMs);
-    }
     if (out.refolds.length > 0) {
       const context = { source: new ReplayedEpisodes(episodes), live: fold, thresholds, keyOf, windowMs };
       report.applyAlerts(refoldAll(out.refolds, context, this.#store));

@@ -106,8 +106,10 @@ export class CsvRows {
   }
 }
 
-/** The delimiter of a table: of comma, semicolon and tab the one that its first line has most of outside quotes. */
-export function delimiterOf(text: string): string {
+/** The delimiter of a table: of comma, semicolon and tab the one that its first row has most of outside quotes. */
+export function delimiterOf(head: string): string {
+  // Empty lines are no rows.
+  const text = head.replace(/^\uFEFF?(?:[ \t]*\r?\n)+/, "");
   const line = text.slice(0, Math.max(0, text.indexOf(LINE_END)) || text.length).replace(/"[^"]*"/g, "");
   const counts = [",", ";", "\t"].map((delimiter) => ({ delimiter, count: line.split(delimiter).length }));
   return counts.reduce((best, next) => (next.count > best.count ? next : best)).delimiter;

@@ -35,6 +35,7 @@ export async function openCsv(path: string, isGzip: boolean): Promise<Table> {
 }
 
 async function* chunksOf(path: string, isGzip: boolean, delimiter: string, skip: number): AsyncGenerator<RowChunk> {
+  const { size } = statSync(path);
   const { stream, share } = openText(path, isGzip);
   const decoder = new StringDecoder("utf8");
   const parser = new CsvRows(delimiter);
@@ -48,6 +49,8 @@ async function* chunksOf(path: string, isGzip: boolean, delimiter: string, skip:
   try {
     for await (const bytes of stream) yield chunkOf(parser.push(decoder.write(bytes as Buffer)));
     yield chunkOf(parser.push(decoder.end()));
+    // Its last line may be half of one, which would be a wrong reading for good.
+    if (statSync(path).size !== size) throw new Error("it is being written; import it again when it is whole");
     yield chunkOf(parser.end());
   } catch (error) {
     throw new CodedError("IMPORT_FILE", `Cannot read on in ${path}: ${errorMessage(error)}.`, { cause: error });

@@ -82,7 +82,9 @@ export async function runImport(
   }).filter(([, value]) => value !== undefined);
   const layout = findLayout(path, table, Object.fromEntries(named));
   checkFirstTime(path, table, layout, times, text("timezone"));
-  const key = importKey(path, [layout, unit, text("timezone") ?? ""]);
+  const { seriesMax, floorMs } = intakeOptions(settings);
+  // What was refused by a bound is asked for again when that is another.
+  const key = importKey(path, [layout, unit, text("timezone") ?? "", seriesMax, floorMs]);
   const unlock = lock(settings["data.dir"]);
   try {
     finishSetAside(dataFile(settings));

@@ -72,6 +72,9 @@ export function findLayout(path: string, table: Table, options: LayoutOptions): 
 
   const time = options.time === undefined ? find(TIME_NAMES) : named("--time", options.time);
   if (time === undefined) return fail("No column of times: name it by --time COLUMN; the first row must name columns.");
+  if (table.columns[time]!.time === "of day") {
+    fail(`Column ${JSON.stringify(names[time])} holds times of day without a date: name another by --time COLUMN.`);
+  }
   const site = nameSource("site", SITE_DEFAULT)!;
   const device = nameSource("device", undefined);
   if (!device) return fail("No column device: say whose readings these are by --device NAME.");

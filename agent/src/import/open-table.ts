@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { CodedError, errorMessage } from "@weir/shared/errors";
 import type { Table } from "./table.ts";
 
@@ -20,6 +20,10 @@ export async function openTable(path: string): Promise<Table> {
 
 function headOf(path: string): Buffer {
   try {
+    // Such as a pipe, which could only be read once: it is looked at before it is imported, and again after a stop.
+    if (!statSync(path).isFile()) {
+      throw new Error("it is no regular file; write what is to be imported to one first");
+    }
     const file = openSync(path, "r");
     try {
       const head = Buffer.alloc(512);

@@ -44,6 +44,9 @@ function columnOf({ name, type, converted_type, logical_type }: SchemaElement): 
   if (logical_type?.type === "TIMESTAMP") return { name, time: logical_type.isAdjustedToUTC ? "utc" : "local" };
   // The older ways to write a time mean UTC.
   if (converted_type === "TIMESTAMP_MILLIS" || converted_type === "TIMESTAMP_MICROS") return { name, time: "utc" };
+  if (logical_type?.type === "TIME" || converted_type === "TIME_MILLIS" || converted_type === "TIME_MICROS") {
+    return { name, time: "of day" };
+  }
   if (type === "INT96") return { name, time: "utc" };
   if (converted_type === "DATE" || logical_type?.type === "DATE") return { name, time: "local" };
   return { name };

@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { errorMessage } from "@weir/shared/errors";
 import { columnsOf } from "./layout.ts";
-import type { ImportPlaces } from "./place.ts";
+import type { ImportPlace, ImportPlaces } from "./place.ts";
 import type { ReadingBounds, RowRules } from "./readings.ts";
 import { ImportedReadings } from "./readings.ts";
 import type { Table } from "./table.ts";
@@ -133,9 +133,8 @@ class ImportRun {
     this.#row = skipped;
     this.#committedRow = skipped;
     const end = await this.#takeRows(table, skipped);
-    this.#notePlace(end === "done");
     const { stored, duplicates, rejected } = this.#core.ledger;
-    return {
+    const outcome = {
       end,
       skipped,
       rows: this.#committedRow - skipped,
@@ -143,6 +142,11 @@ class ImportRun {
       duplicates: duplicates - before.duplicates,
       rejected: difference(rejected, before.rejected),
     };
+    // What was ahead of the clock will not be for ever: a file that has some is read again from its beginning.
+    const isAhead = outcome.rejected.time_ahead !== undefined;
+    if (end === "done") this.#notePlace(isAhead ? { rows: 0, isDone: false } : { rows: this.#row, isDone: true });
+    else this.#notePlace();
+    return outcome;
   }
 
   close(): void {
@@ -160,11 +164,13 @@ class ImportRun {
           if (end !== undefined) return end;
         }
         this.#world.progress(chunk.share, this.#row - skipped);
+        // Rows that are passed over end with no group commit, which would look.
+        if (chunk.count === 0 && this.#world.isStopped()) return "stopped";
       }
     } catch (error) {
       // A file that breaks off: what could be read of it counts.
       await this.#commit();
-      this.#notePlace(false);
+      this.#notePlace();
       throw error;
     }
     const end = await this.#commit();
@@ -184,7 +190,7 @@ class ImportRun {
       await setTimeout(DISK_WAIT_MS);
     }
     this.#committedRow = this.#row;
-    if (this.#world.now() - this.#placedMs >= PLACE_EVERY_MS) this.#notePlace(false);
+    if (this.#world.now() - this.#placedMs >= PLACE_EVERY_MS) this.#notePlace();
     this.#core.checkpointTurn();
     // Signals come in between.
     await setImmediate();
@@ -192,10 +198,10 @@ class ImportRun {
     return this.#world.isStopped() ? "stopped" : undefined;
   }
 
-  #notePlace(isDone: boolean): void {
+  #notePlace(place: ImportPlace = { rows: this.#committedRow, isDone: false }): void {
     this.#placedMs = this.#world.now();
     try {
-      this.#places.write({ rows: this.#committedRow, isDone }, this.#placedMs);
+      this.#places.write(place, this.#placedMs);
     } catch (error) {
       // Such as of a full disk: then some rows are read again, and known again.
       this.#world.warn(`Cannot note how far the import has come: ${errorMessage(error)}.`);

@@ -14,9 +14,9 @@ export interface TableColumn {
   readonly name: string;
   /**
    * What the file itself says of a column of times, whose fields are then ms: since 1970 in UTC, or as local clocks
-   * showed them. Absent: it says nothing.
+   * showed them; or, of day, times that belong to no date, and so tell nothing. Absent: it says nothing.
    */
-  readonly time?: "utc" | "local";
+  readonly time?: "utc" | "local" | "of day";
 }
 
 /** Some rows. */

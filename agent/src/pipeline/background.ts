@@ -28,6 +28,8 @@ export interface BackgroundHooks {
   warn(message: string): void;
   /** False while the disk refuses to be written: nothing may come to its end. */
   canWrite(): boolean;
+  /** False while the outbox has no room for the partials of a re-fold: those that were not sent would go for them. */
+  canReplace(): boolean;
   /** A re-fold is at its end: flushes the windows of a page, and writes what take() returns before anything else. */
   refolded(page: number, take: () => Refolded): void;
 }
@@ -95,16 +97,18 @@ export class Background {
       this.#roundLeft = this.#refolder.waiting;
       this.#roundMs = nowMs;
     }
-    if (this.#refolder.isBusy || (this.#roundLeft > 0 && !this.#isCompactionsTurn))
-      this.#refold(turnMs ?? REFOLD_TURN_MS);
-    else this.#compact(nowMs, turnMs ?? COMPACTION_TURN_MS);
+    const isRefoldsTurn = this.#refolder.isBusy || (this.#roundLeft > 0 && !this.#isCompactionsTurn);
+    if (isRefoldsTurn && this.#refold(turnMs ?? REFOLD_TURN_MS)) return;
+    // Those that cannot begin now are looked at again in the next round.
+    if (isRefoldsTurn) this.#roundLeft = 0;
+    this.#compact(nowMs, turnMs ?? COMPACTION_TURN_MS);
   }
 
-  /** Runs re-folds until none waits, or for about limitMs. */
+  /** Runs re-folds until none waits that can begin, or for about limitMs. */
   refoldAll(limitMs: number = Infinity): void {
     const startedMs = performance.now();
     while (this.#refolder.waiting > 0 && this.#hooks.canWrite() && performance.now() - startedMs < limitMs) {
-      this.#refold(limitMs);
+      if (!this.#refold(limitMs)) return;
     }
   }
 
@@ -113,8 +117,9 @@ export class Background {
     this.#compactor.finish(this.#store.recoverSeq, nowMs);
   }
 
-  #refold(budgetMs: number): void {
-    this.#refolder.turn(budgetMs, (page, take) => {
+  /** Returns false where no re-fold could begin. */
+  #refold(budgetMs: number): boolean {
+    const finish = (page: number, take: () => Refolded): void =>
       this.#hooks.refolded(page, () => {
         const refolded = take();
         this.#roundLeft = Math.max(0, this.#roundLeft - refolded.series);
@@ -122,7 +127,7 @@ export class Background {
         this.#isCompactionsTurn = true;
         return refolded;
       });
-    });
+    return this.#refolder.turn(budgetMs, finish, this.#hooks.canReplace());
   }
 
   #compact(nowMs: number, budgetMs: number): void {

@@ -277,6 +277,7 @@ export class Core {
     return new Background(this.#store, context, { refoldIntervalMs, compaction, turnMs }, nowMs, {
       warn: (message) => this.#hooks.warn(message),
       canWrite: () => !this.#writer.isStuck,
+      canReplace: () => this.#store.outboxBytes <= this.#options.outboxBytesMax * OUTBOX_SHARE_FOR_REFOLDS,
       refolded: (page, take) => this.#finishRefold(page, take),
     });
   }
@@ -378,6 +379,8 @@ export class Core {
   }
 }
 
+/** Of the outbox, what may be in use when a re-fold begins whose partials replace others: they wait in the file for room. */
+const OUTBOX_SHARE_FOR_REFOLDS = 0.5;
 /** Re-folds at the end of the process, ms, about. */
 const CLOSE_REFOLD_MS = 2000;
 

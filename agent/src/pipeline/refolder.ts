@@ -89,15 +89,18 @@ export class Refolder {
 
   /**
    * Begins a job or goes on with one for about budgetMs. finish is called when it is at its end: it flushes the windows
-   * of the page, and writes what take() returns before anything else.
+   * of the page, and writes what take() returns before anything else. mayReplace: whether one may begin of series whose
+   * partials are replaced. Returns false where none could begin.
    */
-  turn(budgetMs: number, finish: (page: number, take: () => Refolded) => void): void {
-    if (this.waiting === 0) return;
+  turn(budgetMs: number, finish: (page: number, take: () => Refolded) => void, mayReplace: boolean = true): boolean {
     const startedMs = performance.now();
-    const { job, steps } = (this.#running ??= this.#begin());
+    this.#running ??= this.#begin(mayReplace);
+    if (!this.#running) return false;
+    const { job, steps } = this.#running;
     try {
-      while (steps.next().done !== true) if (performance.now() - startedMs >= budgetMs) return;
+      while (steps.next().done !== true) if (performance.now() - startedMs >= budgetMs) return true;
       finish(pageOf(job.series[0]!), () => this.#take(job));
+      return true;
     } catch (error) {
       this.#running = undefined;
       for (const request of job.requests) this.add(request);
@@ -116,19 +119,21 @@ export class Refolder {
     return { series: job.series.length, done, result };
   }
 
-  #begin(): Running {
-    const requests = this.#nextRequests();
+  #begin(mayReplace: boolean): Running | undefined {
+    const requests = this.#nextRequests(mayReplace);
+    if (requests.length === 0) return undefined;
     for (const { series } of requests) this.#waiting.delete(series);
     const job = new RefoldJob(requests, this.#context);
     return { job, steps: this.#steps(job) };
   }
 
   /** Those that have waited longest, of one page, as many as fit into a job. */
-  #nextRequests(): RefoldRequest[] {
+  #nextRequests(mayReplace: boolean): RefoldRequest[] {
     const requests: RefoldRequest[] = [];
     let page = -1;
     let windows = 0;
     for (const request of this.#waiting.values()) {
+      if (request.replacePartials && !mayReplace) continue;
       if (page === -1) page = pageOf(request.series);
       if (pageOf(request.series) !== page) continue;
       windows += this.#windowsOf(request);
