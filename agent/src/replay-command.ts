@@ -3,7 +3,6 @@ import { CodedError } from "@weir/shared/errors";
 import type { Alert } from "@weir/shared/model/alert";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { longestGapMs } from "@weir/shared/model/thresholds";
-import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { SeriesKey } from "@weir/shared/model/reading";
 import type { DailyReport } from "@weir/shared/model/report";
 import type { Calendar } from "@weir/shared/operators/calendar";

@@ -144,7 +144,7 @@ export const agentSettings = {
     default: "512MiB",
     min: "1MiB",
     max: "1TiB",
-    doc: "Size of what waits for the aggregator, at most; then the oldest window partials are dropped and counted, no alerts.",
+    doc: "Size of what waits for the aggregator, at most; then the oldest window partials go, no alerts, and are made again from the log once there is room.",
   },
   "dead_letters.count_max": {
     type: "int",

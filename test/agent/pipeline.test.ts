@@ -324,20 +324,64 @@ test("a checkpoint writes only the pages in which something happened", () => {
   assert.is(line.store.readCheckpoint().pages.length, 3);
 });
 
-test("drops partials of a full outbox at the checkpoint, counts their readings and keeps alerts", () => {
-  line = new Line({ outboxBytesMax: 4000 });
+test("of a full outbox partials go and alerts stay; what went is made again from the log once there is room", () => {
+  line = new Line({ outboxBytesMax: 8000 });
   line.pipeline.addThresholds(version(1, 0, 10));
   for (let i = 0; i < 30; i++) {
     line.send("m", NOW_MS - 3_000_000 + i * 61_000, 11);
     line.pipeline.checkpoint();
   }
-  assert.ok(line.warnings.some((warning) => /Outbox is full/.test(warning)));
-  const lost = line.pipeline.core.ledger.dropped["outbox_full"]!;
-  assert.ok(lost > 0);
-  assert.is(readings() + lost, 30);
+  assert.is(line.warnings.filter((warning) => /Outbox is full/.test(warning)).length, 1);
+  const owed = line.pipeline.core.gauges.refolds_owed_readings!;
+  assert.ok(owed > 0);
+  assert.is(readings() + owed, 30);
+  // Nothing is lost of what the log still holds.
+  assert.equal(line.pipeline.core.ledger.dropped, {});
   assert.is(new Set(line.alerts.map(({ id }) => id)).size, 30);
   const kept = line.frames("alerts").flatMap((frame) => (frame.kind === "alerts" ? frame.alerts : []));
   assert.is(new Set(kept.map(({ id }) => id)).size, 30);
+  // A restart remembers.
+  line.restart();
+  assert.is(line.pipeline.core.gauges.refolds_owed_readings, owed);
+  const counts = new Map<number, number>();
+  for (let round = 0; round < 10; round++) {
+    for (const frame of line.frames("data")) {
+      if (frame.kind !== "partials") continue;
+      for (const { windowStartMs, partial } of decodeWindows(frame.windows)) {
+        counts.set(windowStartMs, partial.count + (frame.replace ? 0 : (counts.get(windowStartMs) ?? 0)));
+      }
+    }
+    for (const lane of ["alerts", "data"] as const)
+      line.store.acknowledge(lane, line.store.frames(lane, 0, 1e6).at(-1)?.seq ?? 0);
+    line.pipeline.checkpoint();
+  }
+  assert.is(line.pipeline.core.gauges.refolds_owed_readings, 0);
+  assert.equal(
+    [...counts.values()],
+    Array.from({ length: 30 }, () => 1),
+  );
+});
+
+test("what a full outbox had no room for and a trimmed log no longer holds is counted as lost", () => {
+  line = new Line({ outboxBytesMax: 1000, logAgeMaxMs: 600_000 });
+  for (let i = 0; i < 30; i++) {
+    line.nowMs = NOW_MS + i * 61_000;
+    line.send("m", line.nowMs, 1);
+    line.pipeline.checkpoint();
+  }
+  assert.ok(line.store.wholeFromMs > NOW_MS);
+  const sent = new Set<number>();
+  for (let round = 0; round < 3; round++) {
+    for (const frame of line.frames("data")) {
+      if (frame.kind === "partials")
+        for (const { windowStartMs } of decodeWindows(frame.windows)) sent.add(windowStartMs);
+    }
+    line.store.acknowledge("data", line.store.frames("data", 0, 1e6).at(-1)?.seq ?? 0);
+    line.pipeline.checkpoint();
+  }
+  assert.is(line.pipeline.core.gauges.refolds_owed_readings, 0);
+  const lost = line.pipeline.core.ledger.dropped["outbox_full"]!;
+  assert.ok(sent.size < 30 && sent.size + lost >= 30, `${sent.size} sent and ${lost} lost of 30`);
   line.pipeline.tick();
   assert.is(line.ticks().at(-1)!.dropped["outbox_full"], lost);
 });

@@ -95,8 +95,8 @@ test("a job takes in what comes while it runs, and what is asked for meanwhile w
     blockOf(60_000, 50, () => 1),
   );
   const refolder = new Refolder(contextOf(), log, [
-    { series: 0, fromMs: 0, replacePartials: true },
-    { series: 5, fromMs: 0, replacePartials: false },
+    { series: 0, fromMs: 0, replacePartials: true, owed: 0 },
+    { series: 5, fromMs: 0, replacePartials: false, owed: 0 },
   ]);
   assert.is(refolder.waiting, 2);
   let grown = 0;
@@ -107,22 +107,22 @@ test("a job takes in what comes while it runs, and what is asked for meanwhile w
     for (let i = 0; i < blocks; i++) log.blocks.push(blockOf(600_000 + ++grown * 1000, 10, () => 30));
   });
   assert.ok(grown > 30);
-  assert.is(first.series, 2);
-  assert.equal(first.done, [5], "series 0 is asked for again");
+  assert.equal(first.series, [0, 5]);
+  assert.equal(first.again, [{ series: 0, fromMs: 5, replacePartials: false, owed: 0 }]);
   assert.is(
     first.result.partials.reduce((sum, { partial }) => sum + partial.count, 0),
     100 + 10 * grown,
   );
   assert.is(refolder.waiting, 1);
   const second = runJob(refolder, () => {});
-  assert.equal(second.done, [0]);
+  assert.equal([second.series, second.again], [[0], []]);
   assert.is(refolder.waiting, 0);
 });
 
 test("a job that fails leaves its requests waiting", () => {
   const log = new GrowingLog();
   log.blocks.push(blockOf(0, 5, () => 20));
-  const refolder = new Refolder(contextOf(), log, [{ series: 0, fromMs: 0, replacePartials: true }]);
+  const refolder = new Refolder(contextOf(), log, [{ series: 0, fromMs: 0, replacePartials: true, owed: 0 }]);
   const reading = log.inTimeOrder.bind(log);
   log.inTimeOrder = () => {
     throw new Error("disk I/O error");
@@ -130,7 +130,7 @@ test("a job that fails leaves its requests waiting", () => {
   assert.throws(() => refolder.turn(0, () => {}), /disk I\/O error/);
   assert.not.ok(refolder.isBusy);
   log.inTimeOrder = reading;
-  assert.equal(runJob(refolder, () => {}).done, [0]);
+  assert.equal(runJob(refolder, () => {}).series, [0]);
 });
 
 test("series of one page are done together, others later; a long stretch that replaces windows stands alone", () => {
@@ -139,12 +139,12 @@ test("series of one page are done together, others later; a long stretch that re
   const days = 40 * 86_400_000;
   context.live.restorePosition(1, days);
   const refolder = new Refolder(context, log, [
-    { series: 1, fromMs: 0, replacePartials: true },
-    { series: 2, fromMs: 0, replacePartials: true },
-    { series: 5000, fromMs: 0, replacePartials: false },
-    { series: 3, fromMs: 0, replacePartials: false },
+    { series: 1, fromMs: 0, replacePartials: true, owed: 0 },
+    { series: 2, fromMs: 0, replacePartials: true, owed: 0 },
+    { series: 5000, fromMs: 0, replacePartials: false, owed: 0 },
+    { series: 3, fromMs: 0, replacePartials: false, owed: 0 },
   ]);
-  assert.equal(runJob(refolder, () => {}).done, [1]);
-  assert.equal(runJob(refolder, () => {}).done, [2, 3]);
-  assert.equal(runJob(refolder, () => {}).done, [5000]);
+  assert.equal(runJob(refolder, () => {}).series, [1]);
+  assert.equal(runJob(refolder, () => {}).series, [2, 3]);
+  assert.equal(runJob(refolder, () => {}).series, [5000]);
 });

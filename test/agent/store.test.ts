@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { openDataFile } from "@weir/agent/store/data-file";
 import type { Store } from "@weir/agent/store/store";
+import { SCHEMA_VERSION } from "@weir/agent/store/schema";
 import { Store as AgentStore } from "@weir/agent/store/store";
 import { CodedError } from "@weir/shared/errors";
 import { suite } from "../support/suite.ts";
@@ -135,18 +136,19 @@ test("acknowledges one lane up to a frame and no further", () => {
   assert.is(store.outboxBytes, 12);
 });
 
-test("drops the oldest partials of a full outbox and nothing else, and counts them", () => {
+test("drops the oldest partials of a full outbox and nothing else, and counts those that cannot be made again", () => {
   const frames = [
     frame("data", 100, false),
     ...Array.from({ length: 6 }, () => frame("data", 100)),
     frame("alerts", 100),
   ];
   store.commit({ ...EMPTY_BATCH, frames });
-  assert.equal(store.trimOutbox(800), { frames: 0, readings: 0 });
-  assert.equal(store.trimOutbox(550), { frames: 3, readings: 21 });
+  assert.equal(store.trimOutbox(800), { frames: 0, bytes: 0, lostReadings: 0, refolds: [] });
+  // Their bodies cannot be read.
+  assert.equal(store.trimOutbox(550), { frames: 3, bytes: 300, lostReadings: 21, refolds: [] });
   assert.equal(seqs("data"), [1, 5, 6, 7]);
   assert.is(store.outboxBytes, 500);
-  assert.equal(store.trimOutbox(0), { frames: 3, readings: 21 });
+  assert.is(store.trimOutbox(0).lostReadings, 21);
   assert.equal(seqs("data"), [1]);
   assert.equal(seqs("alerts"), [1]);
   assert.is(store.outboxBytes, 200);
@@ -277,6 +279,17 @@ test("refuses a file of another version, another kind, and one that is not there
   failsWith("NO_DATA_FILE", () => openStore(join(dirname(path), "folder.db")));
   failsWith("NO_DATA_FILE", () => new AgentStore(join(tempFolder(), "agent.db"), { readonly: true }));
   failsWith("NO_DATA_FILE", () => new AgentStore(join(tempFolder(), "missing", "agent.db"), { readonly: true }));
+});
+
+test("brings a file of the version before up to this one; a reader takes it as it is", () => {
+  const made = new Database(path);
+  made.exec("ALTER TABLE refolds DROP COLUMN owed; INSERT INTO refolds VALUES (3, 5, 1)");
+  made.pragma("user_version = 3");
+  made.close();
+  new AgentStore(path, { readonly: true }).close();
+  reopen();
+  assert.equal(store.waitingRefolds(), [{ series: 3, fromMs: 5, replacePartials: true, owed: 0 }]);
+  assert.is(store.sql.get<{ user_version: number }>("PRAGMA user_version")!.user_version, SCHEMA_VERSION);
 });
 
 test("makes the folder, and one incarnation a file", () => {

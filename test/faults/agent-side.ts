@@ -20,7 +20,7 @@ export interface KeptReading extends PlannedReading {
 }
 
 /** What of a plan the agent has to know from the start. */
-export type AgentPlan = Pick<Plan, "devices" | "batchReadingsMax" | "windowMs" | "compactsSoon">;
+export type AgentPlan = Pick<Plan, "devices" | "batchReadingsMax" | "windowMs" | "compactsSoon" | "outboxBytesMax">;
 
 /** A message and whether its sender has been told that it is safe. */
 interface Message {
@@ -308,7 +308,7 @@ function encoded({ site, device }: PlannedDevice, { form, readings }: Message): 
   return { topic: at, text: JSON.stringify(items) };
 }
 
-function pipelineOptions({ batchReadingsMax, windowMs, compactsSoon }: AgentPlan): PipelineOptions {
+function pipelineOptions({ batchReadingsMax, windowMs, compactsSoon, outboxBytesMax }: AgentPlan): PipelineOptions {
   return {
     // With so few readings, compaction would otherwise wait for more.
     ...(compactsSoon ? { compaction: COMPACTS_SOON } : {}),
@@ -322,7 +322,7 @@ function pipelineOptions({ batchReadingsMax, windowMs, compactsSoon }: AgentPlan
     floorMs: FLOOR_MS,
     deadLetterPayloadBytesMax: 256,
     deadLetterCountMax: 100,
-    outboxBytesMax: 2 ** 30,
+    outboxBytesMax,
     logBytesMax: 2 ** 30,
     // The clock is moved by days.
     logAgeMaxMs: 3650 * 86_400_000,

@@ -77,7 +77,13 @@ function plainBatch(
     return { site, device, metrics: [], source: "listen", qos: 1 } as const;
   });
   const indexOf = new Map(names.map((name, index) => [name, index]));
-  const agent = new AgentSide(folder, { devices, windowMs, batchReadingsMax: 8192, compactsSoon: false });
+  const agent = new AgentSide(folder, {
+    devices,
+    windowMs,
+    batchReadingsMax: 8192,
+    compactsSoon: false,
+    outboxBytesMax: 2 ** 30,
+  });
   const aggregator = new AggregatorSide(folder, calendar);
   for (const version of versions) {
     aggregator.publish(version);

@@ -42,6 +42,7 @@ export function drawPlan(seed: number): Plan {
   drawFaults(random, devices.length, startMs, spanMs, timed);
   if (random.chance(0.6)) drawClockTicks(random, startMs, spanMs, timed);
   const gateway = random.chance(0.35) ? [drawStretch(random, startMs, spanMs, [-3, -1, 0.5, 30, 80])] : [];
+  const outboxBytesMax = random.pick([2 ** 30, 2 ** 30, 4000, 500]);
   const steps = timed
     .toSorted((a, b) => a.atMs - b.atMs)
     .map(({ atMs, what }): Step => ({ ...what, nowMs: Math.floor(atMs + offsetAt(gateway, atMs)) }));
@@ -52,6 +53,7 @@ export function drawPlan(seed: number): Plan {
     windowMs: random.pick([MINUTE_MS, MINUTE_MS, 15 * MINUTE_MS]),
     compactsSoon: random.chance(0.6),
     stopwatchMs: random.pick([0.001, 3, 10]),
+    outboxBytesMax,
     devices,
     versions,
     steps,

@@ -66,6 +66,8 @@ export interface Plan {
   readonly windowMs: number;
   /** Compaction takes even few readings that have come just now. */
   readonly compactsSoon: boolean;
+  /** The bound of the agent's outbox: small ones overflow, and the log has to make again what they had no room for. */
+  readonly outboxBytesMax: number;
   /** What each look at the stop-watch takes, ms: in how many turns background work is done. */
   readonly stopwatchMs: number;
   readonly devices: readonly PlannedDevice[];

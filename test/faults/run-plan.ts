@@ -34,6 +34,8 @@ const LAST_TICKS = [0, 170, 510, 1190, 2390, 3590, 4790];
 
 /** Connections at the end, at most, until everything has been sent and told. */
 const LAST_ROUNDS = 10;
+/** A small outbox lets few series at a time be folded again. */
+const FOLD_ROUNDS = 1000;
 
 /**
  * Runs a plan to its end, lets everything that waits come through, and compares with the plain batch. Meanwhile the
@@ -147,13 +149,24 @@ function settle(plan: Plan, { agent, aggregator }: Sides): void {
     agent.pipeline.commit();
   }
   // What waits to be folded again comes before the last word on what is silent.
-  agent.pipeline.checkpoint();
+  foldAndSend(plan, agent, aggregator);
   for (const second of LAST_TICKS) agent.tick(plan.endMs + second * 1000, true);
-  agent.pipeline.checkpoint();
-  aggregator.connect(agent, plan.endMs, WHOLE);
+  foldAndSend(plan, agent, aggregator);
   // Asked for, an issued report is issued again where it has changed.
   for (const { day } of aggregator.reports.issuedRevisions()) aggregator.issue(day, agent, plan.endMs);
   if (agent.store.outboxBytes !== 0) throw new Error(`${agent.store.outboxBytes} bytes stay in the outbox`);
+}
+
+/** Until no re-fold waits and all is sent. */
+function foldAndSend(plan: Plan, agent: AgentSide, aggregator: AggregatorSide): void {
+  for (let round = 0; ; round++) {
+    agent.pipeline.checkpoint();
+    aggregator.connect(agent, plan.endMs, WHOLE);
+    const waiting = agent.pipeline.core.gauges.refolds_waiting!;
+    if (waiting === 0 && agent.store.outboxBytes === 0) return;
+    if (round === FOLD_ROUNDS)
+      throw new Error(`${waiting} re-folds wait, with ${agent.store.outboxBytes} bytes to send`);
+  }
 }
 
 function outcomeOf(plan: Plan, { agent, aggregator, calendar }: Sides): Outcome {

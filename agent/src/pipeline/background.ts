@@ -1,5 +1,6 @@
 import { errorMessage } from "@weir/shared/errors";
 import type { RefoldRequest } from "@weir/shared/operators/series-fold";
+import type { WaitingRefold } from "../store/commit-batch.ts";
 import { isDamage } from "../store/damage.ts";
 import type { Store } from "../store/store.ts";
 import { inTimeOrder } from "../store/time-order.ts";
@@ -79,7 +80,7 @@ export class Background {
   }
 
   /** Asks for a re-fold. It is in the data file, or will be with the next commit. */
-  add(request: RefoldRequest): void {
+  add(request: RefoldRequest | WaitingRefold): void {
     this.#refolder.add(request);
   }
 
@@ -122,7 +123,7 @@ export class Background {
     const finish = (page: number, take: () => Refolded): void =>
       this.#hooks.refolded(page, () => {
         const refolded = take();
-        this.#roundLeft = Math.max(0, this.#roundLeft - refolded.series);
+        this.#roundLeft = Math.max(0, this.#roundLeft - refolded.series.length);
         // Compaction has a job between two of re-folds.
         this.#isCompactionsTurn = true;
         return refolded;

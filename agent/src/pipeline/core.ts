@@ -17,15 +17,14 @@ import type { Batch, ReadingColumns } from "./batch.ts";
 import type { CommitClock } from "./commit-timer.ts";
 import type { CompactorOptions } from "./compactor.ts";
 import { SeriesNames } from "./dictionary.ts";
-import { alertFrames, partialFrames, seriesFrames, tickFrame } from "./frames.ts";
+import { alertFrames, partialFrames, refoldedFrames, seriesFrames, tickFrame } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
 import { DirtyPages, pageOf, pageRow } from "./pages.ts";
 import { PatientWriter } from "./patient-writer.ts";
 import { recoverFold } from "./recover.ts";
-import type { RefoldResult } from "./refold.ts";
 import type { Refolded } from "./refolder.ts";
 import type { StoreBounds } from "./trim.ts";
-import { trimStore } from "./trim.ts";
+import { StoreTrimmer } from "./trim.ts";
 
 /**
  * From batches to the log, through the fold, to the outbox: one thread, one order.
@@ -71,6 +70,7 @@ export class Core {
   readonly #admission: BatchAdmission;
   readonly #ledger: Ledger;
   readonly #background: Background;
+  readonly #trimmer: StoreTrimmer;
   readonly #dirty = new DirtyPages();
   /** Emissions of the fold not yet committed. */
   #out: Emissions = createEmissions();
@@ -104,6 +104,7 @@ export class Core {
     const nowMs = hooks.now();
     this.#pageFlushedMs = nowMs;
     this.#background = this.#openBackground(nowMs);
+    this.#trimmer = new StoreTrimmer(store, this.#ledger, options, (line) => hooks.warn(line));
     this.#trimmedMs = nowMs;
   }
 
@@ -257,17 +258,18 @@ export class Core {
   #flushPages(pages: readonly number[]): void {
     if (this.#writer.isStuck || pages.length === 0) return;
     const partials = pages.flatMap((page) => this.#fold.flushPage(page, this.#out));
-    this.#write({ frames: partialFrames(partials, false), pages });
+    this.#write({ frames: partialFrames(partials), pages });
   }
 
   /** Windows of the series go first: what a re-fold replaces must be there. */
   #finishRefold(page: number, take: () => Refolded): void {
     const partials = this.#fold.flushPage(page, this.#out);
-    const { done, result } = take();
+    const refolded = take();
+    const { result, lostReadings } = refolded;
+    this.#ledger.add("uplink", "lost.outbox_full", lostReadings);
     this.#out.refolds.push(...result.refolds);
-    const replaced = [...partialFrames(result.partials, true), ...partialFrames(result.more, false)];
-    const frames = [...partialFrames(partials, false), ...replaced];
-    this.#write({ frames, refolded: result, refoldsDone: done, pages: [page] });
+    const frames = [...partialFrames(partials), ...refoldedFrames(result.partials, result.more)];
+    this.#write({ frames, refolded, pages: [page] });
   }
 
   #openBackground(nowMs: number): Background {
@@ -290,8 +292,7 @@ export class Core {
     what: {
       readonly entries?: readonly EntryRow[];
       readonly frames?: readonly OutboxRow[];
-      readonly refolded?: RefoldResult;
-      readonly refoldsDone?: readonly number[];
+      readonly refolded?: Refolded;
       readonly pages?: readonly number[];
       readonly isCheckpoint?: boolean;
       readonly batch?: Batch;
@@ -300,13 +301,13 @@ export class Core {
     },
     settle: () => void = () => {},
   ): void {
-    const { entries = [], frames = [], refolded, refoldsDone = [], pages = [], batch, refused = [] } = what;
+    const { entries = [], frames = [], refolded, pages = [], batch, refused = [] } = what;
     const isCheckpoint = what.isCheckpoint ?? pages.length > 0;
     const { alerts, closed, refolds } = this.#out;
     this.#out = createEmissions();
     const seq = this.#store.lastSeq + entries.length;
     for (const request of refolds) this.#background.add(request);
-    const allAlerts = [...alerts, ...(refolded?.alerts ?? [])];
+    const allAlerts = [...alerts, ...(refolded?.result.alerts ?? [])];
     const series = batch?.series ?? [];
     const allFrames = [...seriesFrames(series), ...alertFrames(allAlerts), ...frames];
     const commit: CommitBatch = {
@@ -316,10 +317,10 @@ export class Core {
       frames: allFrames,
       deadLetters: this.#withinBound([...(batch?.deadLetters ?? []), ...refused]),
       ledger: this.#ledger.takeDirty(),
-      closedEpisodes: [...closed, ...(refolded?.closed ?? [])],
-      dropEpisodes: refolded?.dropEpisodes ?? [],
-      refolds,
-      refoldsDone,
+      closedEpisodes: [...closed, ...(refolded?.result.closed ?? [])],
+      dropEpisodes: refolded?.result.dropEpisodes ?? [],
+      refolds: [...(refolded?.again ?? []), ...refolds],
+      refoldsDone: refolded?.series ?? [],
       checkpoint: isCheckpoint ? this.#pageRows(pages, seq) : undefined,
     };
     this.#writer.write(commit, () => {
@@ -369,8 +370,9 @@ export class Core {
     if (this.#dirty.recoverSeq(this.#store.lastSeq) > this.#recoverSeq) this.#write({ isCheckpoint: true });
     if (this.#writer.isStuck) return;
     try {
-      const rows = trimStore(this.#store, this.#ledger, this.#options, nowMs, (line) => this.#hooks.warn(line));
+      const { rows, refolds } = this.#trimmer.trim(nowMs);
       this.#deadLettersUntrimmed = 0;
+      for (const request of refolds) this.#background.add(request);
       if (rows > 0) this.#background.trimmed();
     } catch (error) {
       if (isDamage(error)) throw error;

@@ -32,12 +32,30 @@ export function alertFrames(alerts: readonly Alert[]): OutboxRow[] {
   }));
 }
 
-/** Frames of window partials, for the data lane. replace: they hold all of their windows' readings. */
-export function partialFrames(partials: readonly WindowPartial[], replace: boolean): OutboxRow[] {
+/** Frames of window partials as the live fold makes them, for the data lane. */
+export function partialFrames(partials: readonly WindowPartial[]): OutboxRow[] {
+  return framesOf(partials, { replace: false, droppable: true });
+}
+
+/**
+ * Frames of what a re-fold has made: partials that hold all readings of their windows, and more of some that were too long.
+ * They stay in the outbox: what went for want of room is made again once, and a re-fold begins only when there is room.
+ */
+export function refoldedFrames(partials: readonly WindowPartial[], more: readonly WindowPartial[]): OutboxRow[] {
+  return [
+    ...framesOf(partials, { replace: true, droppable: false }),
+    ...framesOf(more, { replace: false, droppable: false }),
+  ];
+}
+
+function framesOf(
+  partials: readonly WindowPartial[],
+  { replace, droppable }: { readonly replace: boolean; readonly droppable: boolean },
+): OutboxRow[] {
   return chunks(partials).map((chunk) => ({
     lane: "data",
     readings: chunk.reduce((sum, { partial }) => sum + partial.count, 0),
-    droppable: true,
+    droppable,
     body: encodeFrame({ kind: "partials", replace, windows: encodeWindows(chunk) }),
   }));
 }

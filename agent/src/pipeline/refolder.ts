@@ -1,5 +1,6 @@
 import type { Block } from "@weir/shared/model/reading";
 import type { RefoldRequest } from "@weir/shared/operators/series-fold";
+import type { WaitingRefold } from "../store/commit-batch.ts";
 import { pageOf } from "./pages.ts";
 import { RefoldJob } from "./refold.ts";
 import type { RefoldContext, RefoldResult } from "./refold.ts";
@@ -26,16 +27,19 @@ const LAST_BLOCKS_MAX = 8;
 const CATCH_UP_ROUNDS_MAX = 4;
 
 interface Running {
+  readonly requests: readonly WaitingRefold[];
   readonly job: RefoldJob;
   readonly steps: Generator<void>;
 }
 
 /** What a job that has come to its end wants written. */
 export interface Refolded {
-  /** How many series were folded again. */
-  readonly series: number;
-  /** Those of which no request waits any more. */
-  readonly done: readonly number[];
+  /** Those that were folded again. */
+  readonly series: readonly number[];
+  /** Requests that came for them meanwhile, and wait in the place of those that are done. */
+  readonly again: readonly WaitingRefold[];
+  /** Readings owed that the log no longer had whole: at most so many are lost to the aggregator. */
+  readonly lostReadings: number;
   readonly result: RefoldResult;
 }
 
@@ -50,13 +54,13 @@ export class Refolder {
   readonly #context: RefoldContext;
   readonly #log: RefoldLog;
   /** By series, each as wide as all that was asked for. */
-  readonly #waiting = new Map<number, RefoldRequest>();
+  readonly #waiting = new Map<number, WaitingRefold>();
   #running: Running | undefined;
   /** Since the start: series folded again, and the time it took. */
   readonly #done = { series: 0, alerts: 0, ms: 0 };
 
   /** waiting: requests of the data file. */
-  constructor(context: RefoldContext, log: RefoldLog, waiting: readonly RefoldRequest[]) {
+  constructor(context: RefoldContext, log: RefoldLog, waiting: readonly WaitingRefold[]) {
     this.#context = context;
     this.#log = log;
     for (const request of waiting) this.add(request);
@@ -76,15 +80,26 @@ export class Refolder {
   get gauges(): Record<string, number> {
     return {
       refolds_waiting: this.waiting,
+      // Since a full outbox had no room for what was made of them.
+      refolds_owed_readings: this.#owedReadings(),
       refolds_total: this.#done.series,
       refold_alerts_total: this.#done.alerts,
       refold_seconds_total: this.#done.ms / 1000,
     };
   }
 
-  add(request: RefoldRequest): void {
+  add(request: RefoldRequest | WaitingRefold): void {
+    const owed = "owed" in request ? request.owed : 0;
     const known = this.#waiting.get(request.series);
-    this.#waiting.set(request.series, known ? widest(known, request) : request);
+    const next = known ? { ...widest(known, request), owed: known.owed + owed } : { ...request, owed };
+    this.#waiting.set(request.series, next);
+  }
+
+  #owedReadings(): number {
+    let readings = 0;
+    for (const { owed } of this.#waiting.values()) readings += owed;
+    for (const { owed } of this.#running?.requests ?? []) readings += owed;
+    return readings;
   }
 
   /**
@@ -96,27 +111,29 @@ export class Refolder {
     const startedMs = performance.now();
     this.#running ??= this.#begin(mayReplace);
     if (!this.#running) return false;
-    const { job, steps } = this.#running;
+    const { requests, job, steps } = this.#running;
     try {
       while (steps.next().done !== true) if (performance.now() - startedMs >= budgetMs) return true;
-      finish(pageOf(job.series[0]!), () => this.#take(job));
+      finish(pageOf(job.series[0]!), () => this.#take(requests, job));
       return true;
     } catch (error) {
       this.#running = undefined;
-      for (const request of job.requests) this.add(request);
+      for (const request of requests) this.add(request);
       throw error;
     } finally {
       this.#done.ms += performance.now() - startedMs;
     }
   }
 
-  #take(job: RefoldJob): Refolded {
+  #take(requests: readonly WaitingRefold[], job: RefoldJob): Refolded {
     const result = job.finish();
     this.#running = undefined;
     this.#done.series += job.series.length;
     this.#done.alerts += result.alerts.length;
-    const done = job.series.filter((series) => !this.#waiting.has(series));
-    return { series: job.series.length, done, result };
+    const again = job.series.flatMap((series) => this.#waiting.get(series) ?? []);
+    // A job that begins after the window that was asked for has found it trimmed.
+    const late = requests.filter(({ series, fromMs }) => job.wanted.get(series)! > fromMs);
+    return { series: job.series, again, lostReadings: late.reduce((sum, { owed }) => sum + owed, 0), result };
   }
 
   #begin(mayReplace: boolean): Running | undefined {
@@ -124,12 +141,12 @@ export class Refolder {
     if (requests.length === 0) return undefined;
     for (const { series } of requests) this.#waiting.delete(series);
     const job = new RefoldJob(requests, this.#context);
-    return { job, steps: this.#steps(job) };
+    return { requests, job, steps: this.#steps(job) };
   }
 
   /** Those that have waited longest, of one page, as many as fit into a job. */
-  #nextRequests(mayReplace: boolean): RefoldRequest[] {
-    const requests: RefoldRequest[] = [];
+  #nextRequests(mayReplace: boolean): WaitingRefold[] {
+    const requests: WaitingRefold[] = [];
     let page = -1;
     let windows = 0;
     for (const request of this.#waiting.values()) {

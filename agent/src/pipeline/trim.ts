@@ -1,3 +1,4 @@
+import type { WaitingRefold } from "../store/commit-batch.ts";
 import type { Store } from "../store/store.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -15,28 +16,45 @@ export interface StoreBounds {
   readonly logAgeMaxMs: number;
 }
 
-/**
- * Holds outbox, log and dead letters to their bounds, and enters in the ledger what was lost by it. nowMs: the clock.
- * Returns how many rows of the log went. Throws what SQLite throws, such as for a full disk; what is not deleted then is at the next call.
- */
-export function trimStore(
-  store: Store,
-  ledger: Ledger,
-  bounds: StoreBounds,
-  nowMs: number,
-  warn: (message: string) => void,
-): number {
-  const dropped = store.trimOutbox(bounds.outboxBytesMax);
-  if (dropped.frames > 0) {
-    ledger.add("uplink", "lost.outbox_full", dropped.readings);
-    warn(
-      `Outbox is full: ${bounds.outboxBytesMax} bytes at most; dropped the ${dropped.frames} oldest partial frames, ` +
-        "no alerts. Check the uplink or raise outbox.bytes_max.",
-    );
+/** Holds outbox, log and dead letters to their bounds, and enters in the ledger what was lost by it. */
+export class StoreTrimmer {
+  readonly #store: Store;
+  readonly #ledger: Ledger;
+  readonly #bounds: StoreBounds;
+  readonly #warn: (message: string) => void;
+  #isOutboxFull = false;
+
+  constructor(store: Store, ledger: Ledger, bounds: StoreBounds, warn: (message: string) => void) {
+    this.#store = store;
+    this.#ledger = ledger;
+    this.#bounds = bounds;
+    this.#warn = warn;
   }
-  const piecesByAge = bounds.logAgeMaxMs < PIECE_AGE_MS_MAX;
-  const receivedBeforeMs = nowMs - bounds.logAgeMaxMs;
-  const rows = store.trimLog({ bytesMax: bounds.logBytesMax, receivedBeforeMs, rowsMax: TRIM_ROWS_MAX, piecesByAge });
-  store.trimDeadLetters(bounds.deadLetterCountMax);
-  return rows;
+
+  /**
+   * nowMs: the clock. Returns how many rows of the log went, and the re-folds that wait since for what the outbox had no
+   * room for. Throws what SQLite throws, such as for a full disk; what is not deleted then is at the next call.
+   */
+  trim(nowMs: number): { readonly rows: number; readonly refolds: readonly WaitingRefold[] } {
+    const { outboxBytesMax, logBytesMax, logAgeMaxMs, deadLetterCountMax } = this.#bounds;
+    const { frames, lostReadings, refolds } = this.#store.trimOutbox(outboxBytesMax);
+    this.#ledger.add("uplink", "lost.outbox_full", lostReadings);
+    if (frames > 0 !== this.#isOutboxFull) this.#tellOfOutbox(frames > 0);
+    const piecesByAge = logAgeMaxMs < PIECE_AGE_MS_MAX;
+    const receivedBeforeMs = nowMs - logAgeMaxMs;
+    const rows = this.#store.trimLog({ bytesMax: logBytesMax, receivedBeforeMs, rowsMax: TRIM_ROWS_MAX, piecesByAge });
+    this.#store.trimDeadLetters(deadLetterCountMax);
+    return { rows, refolds };
+  }
+
+  #tellOfOutbox(isFull: boolean): void {
+    this.#isOutboxFull = isFull;
+    const bound = `${this.#bounds.outboxBytesMax} bytes at most`;
+    if (isFull) {
+      this.#warn(
+        `Outbox is full: ${bound}. Its oldest partial frames go, no alerts; they are made again from the log once the ` +
+          "uplink has made room. Check the uplink or raise outbox.bytes_max.",
+      );
+    } else this.#warn(`Outbox is no longer full: ${bound}.`);
+  }
 }

@@ -13,7 +13,7 @@ export interface EntryRow {
   readonly body: Uint8Array;
 }
 
-/** A frame for the uplink. droppable: window partials, which go first when the outbox is full. */
+/** A frame for the uplink. droppable: it may go when the outbox is full, and be made again from the log. */
 export interface OutboxRow {
   readonly lane: Lane;
   readonly readings: number;
@@ -44,6 +44,11 @@ export interface CheckpointRows {
   readonly recoverSeq: number;
 }
 
+/** A re-fold that waits. owed: readings of partials that the outbox had no room for, and that it makes again. */
+export interface WaitingRefold extends RefoldRequest {
+  readonly owed: number;
+}
+
 /** All that one group commit writes: the log, what the fold emitted from it, and the state, or nothing of them. */
 export interface CommitBatch {
   readonly receivedMs: number;
@@ -56,7 +61,7 @@ export interface CommitBatch {
   /** Episodes that a re-fold takes the place of: all of a series from a start on. */
   readonly dropEpisodes: ReadonlyArray<{ readonly series: number; readonly fromMs: number }>;
   /** Re-folds that were asked for, and series of which they are done. */
-  readonly refolds: readonly RefoldRequest[];
+  readonly refolds: ReadonlyArray<RefoldRequest | WaitingRefold>;
   readonly refoldsDone: readonly number[];
   readonly checkpoint: CheckpointRows | undefined;
 }

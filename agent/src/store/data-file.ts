@@ -5,7 +5,7 @@ import Database from "better-sqlite3";
 import { CodedError, errorMessage } from "@weir/shared/errors";
 import { isDamage } from "./damage.ts";
 import { makeFolder } from "./make-folder.ts";
-import { SCHEMA_VERSION, TABLES } from "./schema.ts";
+import { SCHEMA_VERSION, TABLES, UPGRADES } from "./schema.ts";
 
 /** Versions that a later program may write; a number beyond is no version but damage. */
 const SCHEMA_VERSION_MAX = 999;
@@ -38,8 +38,9 @@ export function openDataFile(path: string, options: { readonly readonly: boolean
       if (db.pragma("user_version", { simple: true }) === 0 && tablesOf(db).length === 0) {
         db.transaction(makeTables)(db);
       }
+      upgrade(db);
     }
-    checkVersion(db, path);
+    checkVersion(db, path, options.readonly);
     checkContents(db, path);
     return db;
   } catch (error) {
@@ -65,9 +66,21 @@ export function makeTables(db: Database.Database): void {
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-function checkVersion(db: Database.Database, path: string): void {
+/** Brings the tables of an earlier version up to this one, as far as they can be. */
+function upgrade(db: Database.Database): void {
+  const version = (): number => Number(db.pragma("user_version", { simple: true }));
+  for (let from = version(); UPGRADES.has(from); from = version()) {
+    db.transaction(() => {
+      db.exec(UPGRADES.get(from)!);
+      db.pragma(`user_version = ${from + 1}`);
+    })();
+  }
+}
+
+/** Who only reads takes a version that is about to be upgraded as it is: an upgrade adds what only a writer looks at. */
+function checkVersion(db: Database.Database, path: string, isReadonly: boolean): void {
   const version = Number(db.pragma("user_version", { simple: true }));
-  if (version === SCHEMA_VERSION) return;
+  if (version === SCHEMA_VERSION || (isReadonly && UPGRADES.has(version))) return;
   if (version <= 0 || version > SCHEMA_VERSION_MAX) {
     throw damaged(path, `its header says that its tables are of version ${version}`);
   }

@@ -56,6 +56,9 @@ export function salvage(path: string, endMs: number, budgetMs: number, elapsedMs
     const ledger = reader.rows<LedgerRow>("ledger", "source, reason, count, ticked", "source, reason");
     const imports = reader.rows<Readonly<Record<string, unknown>>>("imports", "*", "file");
     const outbox = salvageOutbox(reader);
+    // What a full outbox had no room for, and the log was to tell again.
+    const refolds = reader.rows<Readonly<Record<string, unknown>>>("refolds", "*", "series");
+    const owed = refolds.reduce((sum, row) => sum + (isCount(row.owed) ? row.owed : 0), 0);
     const recoverSeq = Number(meta.find(({ key }) => key === "recover_seq")?.value ?? 0);
     // The longest at last: what there is no time for is only counted short.
     const log = salvageLog(reader, recoverSeq, new Map(pages.map(({ page, seq }) => [page, seq])));
@@ -79,7 +82,7 @@ export function salvage(path: string, endMs: number, budgetMs: number, elapsedMs
         ...held.map((one) => one.newestTsMs),
       ),
       logReadings: held.reduce((sum, { readings }) => sum + readings, 0),
-      lostReadings: log.unsent + outbox.readings,
+      lostReadings: log.unsent + outbox.readings + owed,
       unread: [...reader.unread],
     };
   } finally {

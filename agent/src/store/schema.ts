@@ -1,5 +1,10 @@
-/** Version of the tables below; a file with another is refused rather than guessed at. */
-export const SCHEMA_VERSION = 3;
+/** Version of the tables below; a file with a later one is refused rather than guessed at. */
+export const SCHEMA_VERSION = 4;
+
+/** What makes a file of an earlier version one of the next, by the earlier; older files are refused. */
+export const UPGRADES: ReadonlyMap<number, string> = new Map([
+  [3, "ALTER TABLE refolds ADD COLUMN owed INTEGER NOT NULL DEFAULT 0"],
+]);
 
 /** Kinds of log entries. */
 export const ENTRY_BLOCK = 1;
@@ -51,8 +56,12 @@ CREATE TABLE episodes (
   gap_ms INTEGER NOT NULL, fired INTEGER NOT NULL, PRIMARY KEY (series, kind, started_ms)
 ) WITHOUT ROWID;
 
--- Series that are to be folded again, from when on, and whether their partials are to be replaced; see refolder.ts.
-CREATE TABLE refolds (series INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, replace_partials INTEGER NOT NULL);
+-- Series that are to be folded again, from when on, and whether their partials are to be replaced; see refolder.ts. owed:
+-- readings of partials that a full outbox had no room for, which the re-fold makes again.
+CREATE TABLE refolds (
+  series INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, replace_partials INTEGER NOT NULL,
+  owed INTEGER NOT NULL DEFAULT 0
+);
 
 CREATE TABLE outbox (
   lane TEXT NOT NULL, seq INTEGER NOT NULL, readings INTEGER NOT NULL, droppable INTEGER NOT NULL, body BLOB NOT NULL,

@@ -1,11 +1,10 @@
 import type { Block, SeriesKey } from "@weir/shared/model/reading";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
-import type { RefoldRequest } from "@weir/shared/operators/series-fold";
 import type { Lane, TickFrame } from "@weir/shared/wire/messages";
 import type { PageRow } from "../pipeline/pages.ts";
 import type { PastEpisode } from "../pipeline/refold.ts";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
-import type { CheckpointRows, CommitBatch, DeadLetter, LedgerRow } from "./commit-batch.ts";
+import type { CheckpointRows, CommitBatch, DeadLetter, LedgerRow, WaitingRefold } from "./commit-batch.ts";
 import { Compacted } from "./compacted.ts";
 import { openDataFile } from "./data-file.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "./schema.ts";
@@ -13,6 +12,8 @@ import { Sql } from "./sql.ts";
 import { StoredReadings } from "./stored-readings.ts";
 import type { LogBounds } from "./trim-log.ts";
 import { deleteDoomed, findDoomed } from "./trim-log.ts";
+import type { OutboxTrim } from "./trim-outbox.ts";
+import { trimOutbox } from "./trim-outbox.ts";
 
 /** A clock tick as the log has it. */
 export type LogTick = Omit<TickFrame, "kind">;
@@ -137,19 +138,22 @@ export class Store {
     }
   }
 
-  #writeRefolds({ refolds, refoldsDone }: CommitBatch): void {
+  #writeRefolds({ refolds, refoldsDone }: Pick<CommitBatch, "refolds" | "refoldsDone">): void {
     for (const series of refoldsDone) this.sql.run("DELETE FROM refolds WHERE series = ?", series);
-    for (const { series, fromMs, replacePartials } of refolds) {
-      const sql = `INSERT INTO refolds VALUES (?, ?, ?) ON CONFLICT (series) DO UPDATE SET
-        from_ms = min(from_ms, excluded.from_ms), replace_partials = max(replace_partials, excluded.replace_partials)`;
-      this.sql.run(sql, series, fromMs, Number(replacePartials));
+    for (const request of refolds) {
+      const sql = `INSERT INTO refolds VALUES (?, ?, ?, ?) ON CONFLICT (series) DO UPDATE SET
+        from_ms = min(from_ms, excluded.from_ms), replace_partials = max(replace_partials, excluded.replace_partials),
+        owed = owed + excluded.owed`;
+      const owed = "owed" in request ? request.owed : 0;
+      this.sql.run(sql, request.series, request.fromMs, Number(request.replacePartials), owed);
     }
   }
 
   /** Re-folds that are still to be run. */
-  waitingRefolds(): RefoldRequest[] {
-    type Row = { series: number; fromMs: number; replacePartials: number };
-    const sql = "SELECT series, from_ms AS fromMs, replace_partials AS replacePartials FROM refolds ORDER BY series";
+  waitingRefolds(): WaitingRefold[] {
+    type Row = { series: number; fromMs: number; replacePartials: number; owed: number };
+    const sql =
+      "SELECT series, from_ms AS fromMs, replace_partials AS replacePartials, owed FROM refolds ORDER BY series";
     return this.sql.all<Row>(sql).map((row) => ({ ...row, replacePartials: row.replacePartials === 1 }));
   }
 
@@ -241,28 +245,17 @@ export class Store {
     });
   }
 
-  /**
-   * Drops the oldest window partials until the outbox holds at most bytesMax. Returns how many frames, and how many
-   * readings were in them: for the ledger.
-   */
-  trimOutbox(bytesMax: number): { readonly frames: number; readonly readings: number } {
-    let frames = 0;
-    let readings = 0;
-    let bytes = this.#outboxBytes;
-    if (bytes <= bytesMax) return { frames, readings };
-    const sql = "SELECT lane, seq, readings, length(body) AS bytes FROM outbox WHERE droppable = 1 ORDER BY seq";
-    type Row = { lane: Lane; seq: number; readings: number; bytes: number };
-    this.sql.transaction(() => {
-      for (const row of this.sql.all<Row>(sql)) {
-        if (bytes <= bytesMax) break;
-        this.sql.run("DELETE FROM outbox WHERE lane = ? AND seq = ?", row.lane, row.seq);
-        bytes -= row.bytes;
-        frames++;
-        readings += row.readings;
-      }
+  /** Holds the outbox to its bound; the re-folds that make the deleted partials again wait in the file. See trim-outbox.ts. */
+  trimOutbox(bytesMax: number): OutboxTrim {
+    const bytes = this.#outboxBytes;
+    if (bytes <= bytesMax) return { frames: 0, bytes: 0, lostReadings: 0, refolds: [] };
+    const trim = this.sql.transaction(() => {
+      const done = trimOutbox(this.sql, bytes, bytesMax, this.#wholeFromMs);
+      this.#writeRefolds({ refolds: done.refolds, refoldsDone: [] });
+      return done;
     });
-    this.#outboxBytes = bytes;
-    return { frames, readings };
+    this.#outboxBytes = bytes - trim.bytes;
+    return trim;
   }
 
   /**

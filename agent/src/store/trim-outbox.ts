@@ -1,0 +1,60 @@
+import type { WindowPartial } from "@weir/shared/operators/windows";
+import { decodeFrame } from "@weir/shared/wire/messages";
+import { decodeWindows } from "@weir/shared/wire/partial-codec";
+import type { WaitingRefold } from "./commit-batch.ts";
+import type { Sql } from "./sql.ts";
+
+/** What an outbox that is too full gives up. */
+export interface OutboxTrim {
+  readonly frames: number;
+  readonly bytes: number;
+  /** Readings of windows that the log does not hold whole any more: nobody can make their partials again. */
+  readonly lostReadings: number;
+  /** Of all others: by series, from when on its partials have to be made again. */
+  readonly refolds: readonly WaitingRefold[];
+}
+
+/**
+ * Deletes the oldest window partials until the outbox, of `bytes`, holds at most bytesMax; call within a transaction. The
+ * log is the truth, and the outbox only what was last made of it: what goes is made again by re-folds, in which everything
+ * from some time on takes the place of what the aggregator has. wholeFromMs: from when on the log is whole.
+ */
+export function trimOutbox(sql: Sql, bytes: number, bytesMax: number, wholeFromMs: number): OutboxTrim {
+  let frames = 0;
+  let deleted = 0;
+  let lostReadings = 0;
+  const refolds = new Map<number, WaitingRefold>();
+  let seq = 0;
+  const oldest = `SELECT seq, readings, body FROM outbox
+    WHERE lane = 'data' AND seq > ? AND droppable = 1 ORDER BY seq LIMIT 1`;
+  while (bytes - deleted > bytesMax) {
+    const row = sql.get<{ seq: number; readings: number; body: Uint8Array }>(oldest, seq);
+    if (!row) break;
+    ({ seq } = row);
+    sql.run("DELETE FROM outbox WHERE lane = 'data' AND seq = ?", seq);
+    frames++;
+    deleted += row.body.length;
+    const windows = windowsOf(row.body);
+    if (!windows) lostReadings += row.readings;
+    for (const { series, windowStartMs, partial } of windows ?? []) {
+      if (windowStartMs < wholeFromMs) {
+        lostReadings += partial.count;
+        continue;
+      }
+      const known = refolds.get(series);
+      const fromMs = Math.min(known?.fromMs ?? Infinity, windowStartMs);
+      refolds.set(series, { series, fromMs, replacePartials: true, owed: (known?.owed ?? 0) + partial.count });
+    }
+  }
+  return { frames, bytes: deleted, lostReadings, refolds: [...refolds.values()] };
+}
+
+/** The partials of a frame; undefined where the disk has spoilt it. */
+function windowsOf(body: Uint8Array): WindowPartial[] | undefined {
+  try {
+    const frame = decodeFrame(body);
+    return frame.kind === "partials" ? decodeWindows(frame.windows) : [];
+  } catch {
+    return undefined;
+  }
+}
