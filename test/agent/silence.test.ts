@@ -8,7 +8,7 @@ import type { Emissions, RefoldRequest } from "@weir/shared/operators/series-fol
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import type { ClockTick } from "@weir/shared/operators/watched";
-import { WATCH_GAP_MS, WatchedTime } from "@weir/shared/operators/watched";
+import { SET_BACK_MS, WATCH_GAP_MS, WATCH_GAP_MS_MAX, WatchedTime } from "@weir/shared/operators/watched";
 import fc from "fast-check";
 import * as assert from "uvu/assert";
 import { band, version } from "../shared/thresholds-support.ts";
@@ -35,7 +35,11 @@ const stepArb: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant("reading" as const),
       series: fc.nat({ max: SERIES - 1 }),
-      at: fc.oneof(fc.integer({ min: 0, max: 900 }), fc.integer({ min: 0, max: 60 })),
+      at: fc.oneof(
+        fc.integer({ min: 0, max: 900 }),
+        fc.integer({ min: 0, max: 60 }),
+        fc.integer({ min: 3900, max: 4900 }),
+      ),
       isNext: fc.boolean(),
     }),
   },
@@ -46,6 +50,7 @@ const stepArb: fc.Arbitrary<Step> = fc.oneof(
       step: fc.oneof(
         { weight: 6, arbitrary: fc.integer({ min: 1, max: 60 }) },
         fc.constantFrom(-150, -20, 0, 170, 250),
+        fc.constantFrom(-4000, 4000),
       ),
       watching: fc.integer({ min: 0, max: 9 }).map((draw) => draw > 0),
     }),
@@ -223,27 +228,31 @@ function blockOf(rows: ReadonlyArray<readonly [series: number, tsMs: number]>): 
   };
 }
 
-/** Each second, by its end, that lies between two ticks close enough, and beyond all before. */
+/** Each second, by its end, that lies between two ticks close enough, and beyond all before or where a clock was set back to. */
 function watchedSeconds(ticks: readonly ClockTick[]): number[] {
-  const seconds: number[] = [];
+  const seconds = new Set<number>();
   let before = 0;
+  let through = -Infinity;
   ticks.forEach(({ nowMs, watching = true }, i) => {
     const last = ticks[i - 1];
     const step = last ? nowMs - last.nowMs : 0;
-    if (last && watching && step > 0 && step <= Math.max(WATCH_GAP_MS, 2 * before)) {
-      for (let second = last.nowMs / 1000 + 1; second * 1000 <= nowMs; second++) {
-        if (second > (seconds.at(-1) ?? -Infinity)) seconds.push(second);
-      }
+    if (nowMs < through * 1000 - SET_BACK_MS) through = nowMs / 1000;
+    else if (last && watching && step > 0 && step <= Math.min(WATCH_GAP_MS_MAX, Math.max(WATCH_GAP_MS, 2 * before))) {
+      for (let second = last.nowMs / 1000 + 1; second * 1000 <= nowMs; second++)
+        if (second > through) seconds.add(second);
+      through = Math.max(through, nowMs / 1000);
     }
     before = watching ? step : 0;
   });
-  return seconds;
+  return [...seconds];
 }
 
 /** So much is watched in the end that whatever is silent has been for long. */
 function finish(agent: Agent): void {
   agent.refold();
   for (let second = 5000; second <= 5600; second += 100) agent.tick({ nowMs: second * 1000 });
+  agent.refold();
+  agent.tick({ nowMs: 5_700_000 });
   agent.refold();
 }
 

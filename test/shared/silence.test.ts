@@ -3,7 +3,8 @@ import type { Band } from "@weir/shared/model/thresholds";
 import { SILENCE_NOT_JUDGED, silenceLimitMs } from "@weir/shared/model/thresholds";
 import type { Emissions } from "@weir/shared/operators/series-fold";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
-import { GAPS_KEPT_MAX, SILENT_TICK_MAX } from "@weir/shared/operators/silence";
+import { SILENT_TICK_MAX } from "@weir/shared/operators/quiet-series";
+import { GAPS_KEPT_MAX } from "@weir/shared/operators/silence";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { STRETCHES_MAX, WATCH_GAP_MS, WATCH_GAP_MS_MAX, WatchedTime } from "@weir/shared/operators/watched";
 import * as assert from "uvu/assert";
@@ -77,7 +78,7 @@ test("the silence that a band allows: ten intervals but no less than a minute, o
 test("fires when nothing came for as long as the band allows, and is resolved by the next reading", () => {
   const line = new Line(MINUTE);
   line.read(0, 10);
-  for (const second of [0, 10, 20, 69]) assert.is(line.tick(second), 0);
+  for (const second of [0, 10, 20, 30, 40, 50, 60, 69]) assert.is(line.tick(second), 0);
   assert.equal(line.said(), []);
   assert.is(line.tick(70), 1);
   const firing: Alert = {
@@ -206,7 +207,7 @@ test("as many silences begin at one tick as its entry has room for, and the rest
   const line = new Line(MINUTE);
   line.readAll(0, SILENT_TICK_MAX + 5);
   for (const second of [0, 30]) line.tick(second);
-  assert.equal([line.tick(120), line.tick(121), line.tick(122)], [SILENT_TICK_MAX, 5, 0]);
+  assert.equal([line.tick(60), line.tick(61), line.tick(62)], [SILENT_TICK_MAX, 5, 0]);
 });
 
 /** Watched time after ticks at these seconds; a negative one was not watched up to. */
@@ -231,6 +232,25 @@ test("a clock that was set back covers nothing until it gets beyond where it had
   assert.is(watched.totalMs, 80_000);
   assert.is(watched.between(0, 100_000), 0);
   assert.is(watched.throughMs, 180_000);
+});
+
+test("a clock that was set back far had been wrong: what it passes through now is watched", () => {
+  const watched = watchedBy(100, 150, 20_000, 20_060, 200, 240, 280);
+  const between = (from: number, to: number): number => watched.between(from * 1000, to * 1000) / 1000;
+  assert.equal([between(0, 1000), between(150, 200), between(220, 20_030), between(0, 1e9)], [130, 0, 90, 190]);
+  assert.equal([watched.throughMs, watched.totalMs, watched.elapsedMs], [280_000, 190_000, 190_000]);
+  assert.equal([watched.back(280_000, 80_000), watched.back(280_000, 100_000)], [200_000, 130_000]);
+  assert.equal([watched.back(240_000, 50_000), watched.back(280_000, 131_000)], [140_000, -Infinity]);
+});
+
+test("from when on gaps are to be judged anew is told once, when time between others can be watched", () => {
+  const told = (...seconds: readonly number[]): Array<number | undefined> => {
+    const watched = watchedBy(0, 100, -7000, 7100);
+    return seconds.map((second) => watched.add({ nowMs: second * 1000 }));
+  };
+  assert.equal(told(500, 510, 520), [500_000, undefined, undefined]);
+  assert.equal(told(50, 90, 110, 120), [undefined, undefined, 100_000, undefined]);
+  assert.equal(told(6000, 6050), [undefined, undefined], "not so far");
 });
 
 test("ticks further apart than some minutes are watched only where that is their way", () => {

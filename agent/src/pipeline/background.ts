@@ -6,6 +6,7 @@ import type { Store } from "../store/store.ts";
 import { inTimeOrder } from "../store/time-order.ts";
 import type { CompactorOptions } from "./compactor.ts";
 import { Compactor } from "./compactor.ts";
+import { isDue } from "./is-due.ts";
 import type { RefoldContext } from "./refold.ts";
 import type { Refolded } from "./refolder.ts";
 import { Refolder } from "./refolder.ts";
@@ -93,8 +94,7 @@ export class Background {
   turn(nowMs: number): void {
     if (!this.#hooks.canWrite()) return;
     const { refoldIntervalMs, turnMs } = this.#options;
-    const isDue = nowMs - this.#roundMs >= refoldIntervalMs || nowMs < this.#roundMs;
-    if (this.#roundLeft === 0 && isDue && this.#refolder.waiting > 0) {
+    if (this.#roundLeft === 0 && this.#refolder.waiting > 0 && isDue(nowMs, this.#roundMs, refoldIntervalMs)) {
       this.#roundLeft = this.#refolder.waiting;
       this.#roundMs = nowMs;
     }

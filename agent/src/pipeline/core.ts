@@ -18,6 +18,7 @@ import type { CommitClock } from "./commit-timer.ts";
 import type { CompactorOptions } from "./compactor.ts";
 import { SeriesNames } from "./dictionary.ts";
 import { alertFrames, partialFrames, refoldedFrames, seriesFrames, tickFrame } from "./frames.ts";
+import { isDue } from "./is-due.ts";
 import { Ledger } from "./ledger.ts";
 import { DirtyPages, pageOf, pageRow } from "./pages.ts";
 import { PatientWriter } from "./patient-writer.ts";
@@ -104,7 +105,7 @@ export class Core {
     const nowMs = hooks.now();
     this.#pageFlushedMs = nowMs;
     this.#background = this.#openBackground(nowMs);
-    this.#trimmer = new StoreTrimmer(store, this.#ledger, options, (line) => hooks.warn(line));
+    this.#trimmer = new StoreTrimmer(store, this.#ledger, options, nowMs, (line) => hooks.warn(line));
     this.#trimmedMs = nowMs;
   }
 
@@ -127,8 +128,6 @@ export class Core {
     return {
       late_lookups_total: this.#admission.lookups,
       ...this.#background.gauges,
-      // While a clock that was set back passes again through time that was watched already, nothing is found silent.
-      silence_paused_seconds: Math.max(0, this.#fold.silences.watched.throughMs - this.#hooks.now()) / 1000,
       log_bytes: this.#store.logBytes,
       outbox_bytes: this.#store.outboxBytes,
     };
@@ -191,7 +190,7 @@ export class Core {
     const nowMs = this.#hooks.now();
     const { checkpointIntervalMs } = this.#options;
     const pages = this.#fold.pages;
-    if (nowMs - this.#pageFlushedMs >= this.#roundMs / Math.max(1, pages)) {
+    if (isDue(nowMs, this.#pageFlushedMs, this.#roundMs / Math.max(1, pages))) {
       this.#pageFlushedMs = nowMs;
       for (let tried = 0; tried < pages; tried++) {
         const page = this.#nextPage++ % pages;
@@ -200,7 +199,7 @@ export class Core {
         break;
       }
     }
-    if (nowMs - this.#trimmedMs >= checkpointIntervalMs) this.#trim(nowMs);
+    if (isDue(nowMs, this.#trimmedMs, checkpointIntervalMs)) this.#trim(nowMs);
     this.#background.turn(nowMs);
   }
 

@@ -1,5 +1,6 @@
 import type { WaitingRefold } from "../store/commit-batch.ts";
 import type { Store } from "../store/store.ts";
+import { AgeClock } from "./age-clock.ts";
 import type { Ledger } from "./ledger.ts";
 
 /** Rows of the log deleted at one checkpoint, at most. */
@@ -22,13 +23,16 @@ export class StoreTrimmer {
   readonly #ledger: Ledger;
   readonly #bounds: StoreBounds;
   readonly #warn: (message: string) => void;
+  readonly #ageClock: AgeClock;
   #isOutboxFull = false;
 
-  constructor(store: Store, ledger: Ledger, bounds: StoreBounds, warn: (message: string) => void) {
+  /** nowMs: the clock. */
+  constructor(store: Store, ledger: Ledger, bounds: StoreBounds, nowMs: number, warn: (message: string) => void) {
     this.#store = store;
     this.#ledger = ledger;
     this.#bounds = bounds;
     this.#warn = warn;
+    this.#ageClock = new AgeClock(store, nowMs);
   }
 
   /**
@@ -41,7 +45,7 @@ export class StoreTrimmer {
     this.#ledger.add("uplink", "lost.outbox_full", lostReadings);
     if (frames > 0 !== this.#isOutboxFull) this.#tellOfOutbox(frames > 0);
     const piecesByAge = logAgeMaxMs < PIECE_AGE_MS_MAX;
-    const receivedBeforeMs = nowMs - logAgeMaxMs;
+    const receivedBeforeMs = this.#ageClock.at(nowMs) - logAgeMaxMs;
     const rows = this.#store.trimLog({ bytesMax: logBytesMax, receivedBeforeMs, rowsMax: TRIM_ROWS_MAX, piecesByAge });
     this.#store.trimDeadLetters(deadLetterCountMax);
     return { rows, refolds };

@@ -6,7 +6,8 @@ import type { Emissions } from "./emissions.ts";
 import type { Episode } from "./episodes.ts";
 import { OpenEpisodes } from "./open-episodes.ts";
 import { AHEAD_READINGS, readAhead, reachesFar } from "./read-ahead.ts";
-import { QuietSeries, Silences } from "./silence.ts";
+import { QuietSeries } from "./quiet-series.ts";
+import { Silences } from "./silence.ts";
 import type { ThresholdHistory } from "./thresholds.ts";
 import type { ClockTick } from "./watched.ts";
 import { WatchedTime } from "./watched.ts";
@@ -142,7 +143,8 @@ export class SeriesFold {
     touched: (series: number) => void = () => {},
     isPast: (series: number) => boolean = () => false,
   ): ReadonlyArray<readonly [series: number, startedAtMs: number]> {
-    this.silences.watched.add(tick);
+    const positionOf = (series: number): number => (isPast(series) ? -Infinity : this.positionMs(series));
+    this.silences.watch(tick, this.#seriesEnd, positionOf, out);
     this.silences.settle(out, isPast, touched);
     const silent = tick.silent?.filter(([series]) => !isPast(series)) ?? this.#quiet.find(this.#seriesEnd, this);
     for (const [series, positionMs] of silent) {
@@ -326,6 +328,7 @@ export class SeriesFold {
     const state = this.#state;
     const at = series << ROW_SHIFT;
     const position = state[at + POSITION]!;
+    if (tsMs <= position) this.#quiet.heard(series);
     if (tsMs < position) this.silences.divide(series, tsMs, out);
     else if (position === -Infinity) this.silences.begin(series, tsMs);
     else if (tsMs > position) {

@@ -5,7 +5,7 @@ import type { Emissions } from "./emissions.ts";
 import type { Episode } from "./episodes.ts";
 import { alertOf, withdrawnAlert } from "./episodes.ts";
 import type { InForce } from "./thresholds.ts";
-import type { WatchedTime } from "./watched.ts";
+import type { ClockTick, WatchedTime } from "./watched.ts";
 
 /**
  * Silence: a gap between two successive readings of a series, in event time, of which so much was watched as the band in
@@ -18,8 +18,8 @@ import type { WatchedTime } from "./watched.ts";
 /** Gaps of a series that are kept, at most; when there are more, the oldest goes, and who asks for it needs a re-fold. */
 export const GAPS_KEPT_MAX = 4;
 
-/** Silences that begin to fire at one tick, at most; the rest follows at the next: bounds its entry in the log. */
-export const SILENT_TICK_MAX = 10_000;
+/** A series that began so long after the time that a clock was set back to is left alone. */
+const REOPENED_MS_MAX = 86_400_000;
 
 /** Steps of the bands in force that a gap is looked through for; a longer one is kept without a look. */
 const STEPS_MAX = 200;
@@ -150,6 +150,37 @@ export class Silences {
       stepMs = untilMs;
     }
     return false;
+  }
+
+  /**
+   * Takes a tick into account. Where the clock was set back far, time that was not watched can be from now on: what was
+   * said of the gaps of series beyond it is said anew. positionMs: of series below seriesEnd; -Infinity passes one over.
+   */
+  watch(tick: ClockTick, seriesEnd: number, positionMs: (series: number) => number, out: Emissions): void {
+    const setBackMs = this.watched.add(tick);
+    if (setBackMs === undefined) return;
+    for (let series = 0; series < seriesEnd; series++) {
+      if (positionMs(series) <= setBackMs || this.firstMs(series) > setBackMs + REOPENED_MS_MAX) continue;
+      out.refolds.push({ series, fromMs: this.#reachBack(series, setBackMs), replacePartials: false });
+    }
+  }
+
+  /**
+   * From when on all readings are needed to know the gaps that reach beyond a time. One that begins earlier is silent
+   * by what was watched up to then, whatever lies beyond.
+   */
+  #reachBack(series: number, tsMs: number): number {
+    const firstMs = this.firstMs(series);
+    let limitMs = 0;
+    let stepMs = firstMs;
+    for (let step = 0; stepMs <= tsMs; step++) {
+      const { band, untilMs } = this.#inForce(series, stepMs);
+      const bandMs = step === STEPS_MAX ? SILENCE_NOT_JUDGED - 1 : silenceLimitMs(band);
+      if (bandMs !== SILENCE_NOT_JUDGED) limitMs = Math.max(limitMs, bandMs);
+      if (step === STEPS_MAX) break;
+      stepMs = untilMs;
+    }
+    return Math.max(firstMs, this.watched.back(tsMs, limitMs));
   }
 
   /** Opens a silence after the newest reading of a series, as far as the rule has it; false where it doesn't. */
@@ -305,43 +336,6 @@ export class Silences {
     while (this.#pages.length <= page) this.#pages.push(new Map());
     this.#pages[page]!.set(series, known);
     this.#pending.add(series);
-  }
-}
-
-/** How long each series has been quiet while a fold lived, in watched time: whether it is alive, whatever its clock. */
-export class QuietSeries {
-  #positionMs = new Float64Array(0);
-  /** What had been watched when a tick first found the series at that position. */
-  #sinceMs = new Float64Array(0);
-
-  /**
-   * Series below seriesEnd, at most SILENT_TICK_MAX, of which nothing came for as long as the fold allows, with their
-   * positions: so much was watched since ticks found them there, and since that event time too.
-   */
-  find(
-    seriesEnd: number,
-    fold: { positionMs(series: number): number; silenceMs(series: number): number; readonly silences: Silences },
-  ): Array<readonly [series: number, positionMs: number]> {
-    const rows = this.#positionMs.length;
-    if (seriesEnd > rows) {
-      this.#positionMs = growFloat64(this.#positionMs, grownRows(rows, seriesEnd - 1), -Infinity);
-      this.#sinceMs = growFloat64(this.#sinceMs, this.#positionMs.length, 0);
-    }
-    const found: Array<readonly [number, number]> = [];
-    const { watched } = fold.silences;
-    const nowMs = watched.totalMs;
-    for (let series = 0; series < seriesEnd && found.length < SILENT_TICK_MAX; series++) {
-      const positionMs = fold.positionMs(series);
-      if (this.#positionMs[series] !== positionMs) {
-        this.#positionMs[series] = positionMs;
-        this.#sinceMs[series] = nowMs;
-      } else if (positionMs !== -Infinity && this.#sinceMs[series]! < nowMs) {
-        const limitMs = fold.silenceMs(series);
-        if (limitMs < 0 || limitMs === SILENCE_NOT_JUDGED || nowMs - this.#sinceMs[series]! < limitMs) continue;
-        if (watched.between(positionMs, Infinity) >= limitMs) found.push([series, positionMs]);
-      }
-    }
-    return found;
   }
 }
 

@@ -22,24 +22,33 @@ export const WATCH_GAP_MS_MAX = 1_200_000;
 /** Stretches that are kept, at most; when full, the oldest is forgotten: nothing so old is found silent any more. */
 export const STRETCHES_MAX = 65_536;
 
+/** A clock that comes back from further ahead had been wrong: what it said of the future holds up nothing. */
+export const SET_BACK_MS = 3_600_000;
+
 /**
  * The union of the stretches between successive ticks, in the order of the log.
  *
- * It only grows at its end: a stretch counts as far as it lies beyond all that was watched before. So what has been
- * said of a gap that ends before throughMs never changes, whatever the clock does; and while a clock that was set back
- * passes again through time that it had been through, nothing is found silent.
+ * It grows at throughMs, the end of what was watched: what has been said of a gap that ends before it never changes.
+ * While a clock that was set back a little passes again through time that it had been through, nothing is added.
+ *
+ * A clock that was set back by more than SET_BACK_MS had been wrong, perhaps by years: throughMs goes back with it, and
+ * what was not watched yet can be. What had been said of gaps there then changes; add() tells from when on.
  */
 export class WatchedTime {
   /** By stretch, ascending and apart from each other: from, to, and what was watched before it, ms. */
   readonly #fromMs: number[] = [];
   readonly #toMs: number[] = [];
   readonly #beforeMs: number[] = [];
+  #throughMs = -Infinity;
+  /** The clock was set back far, and nothing has been added before older stretches since. */
+  #isSetBack = false;
+  #elapsedMs = 0;
   #lastMs = Infinity;
   #lastStepMs = 0;
 
-  /** Up to this event time nothing changes any more: the end of the newest stretch; -Infinity before the first. */
+  /** Up to this event time nothing changes any more, unless the clock is set back far; -Infinity before the first stretch. */
   get throughMs(): number {
-    return this.#toMs.at(-1) ?? -Infinity;
+    return this.#throughMs;
   }
 
   /** All that was watched, ms. */
@@ -48,14 +57,36 @@ export class WatchedTime {
     return last < 0 ? 0 : this.#beforeMs[last]! + this.#toMs[last]! - this.#fromMs[last]!;
   }
 
-  /** Takes the next tick of the log into account. */
-  add({ nowMs, watching = true }: ClockTick): void {
-    const stepMs = nowMs - this.#lastMs;
-    const reachMs = Math.min(WATCH_GAP_MS_MAX, Math.max(WATCH_GAP_MS, 2 * this.#lastStepMs));
-    const fromMs = Math.max(this.#lastMs, this.throughMs);
+  /**
+   * How long was watched, ms, whatever the clock said: also where it passed through the same time again. Left out are
+   * ticks that came late because the process stood still: what had arrived meanwhile was not read yet.
+   */
+  get elapsedMs(): number {
+    return this.#elapsedMs;
+  }
+
+  /**
+   * Takes the next tick of the log into account. Returns from when on gaps that end before throughMs, or before it went
+   * back, may have to be judged anew; undefined: none.
+   */
+  add({ nowMs, watching = true }: ClockTick): number | undefined {
+    const lastMs = this.#lastMs;
+    const lastStepMs = this.#lastStepMs;
+    const stepMs = nowMs - lastMs;
+    const reachMs = Math.min(WATCH_GAP_MS_MAX, Math.max(WATCH_GAP_MS, 2 * lastStepMs));
     this.#lastMs = nowMs;
     this.#lastStepMs = watching ? stepMs : 0;
-    if (watching && stepMs > 0 && stepMs <= reachMs && nowMs > fromMs) this.#cover(fromMs, nowMs);
+    if (nowMs < this.#throughMs - SET_BACK_MS) {
+      this.#throughMs = nowMs;
+      this.#isSetBack = this.#watchedTo(nowMs) > nowMs;
+      return this.#isSetBack ? undefined : nowMs;
+    }
+    if (!watching || stepMs <= 0 || stepMs > reachMs) return undefined;
+    if (lastStepMs <= 0 || stepMs <= 2 * lastStepMs) this.#elapsedMs += stepMs;
+    const fromMs = Math.max(lastMs, this.#throughMs);
+    if (nowMs <= fromMs) return undefined;
+    this.#throughMs = nowMs;
+    return this.#cover(fromMs, nowMs);
   }
 
   /** Watched time in (fromMs, toMs], ms. */
@@ -63,17 +94,74 @@ export class WatchedTime {
     return Math.max(0, this.#until(toMs) - this.#until(fromMs));
   }
 
-  #cover(fromMs: number, toMs: number): void {
+  /** The newest time before toMs from which on so much was watched up to it; -Infinity where less was. */
+  back(toMs: number, lengthMs: number): number {
+    const wanted = this.#until(toMs) - lengthMs;
+    if (this.#toMs.length === 0 || wanted < this.#beforeMs[0]!) return -Infinity;
+    let at = this.#beforeMs.length - 1;
+    while (this.#beforeMs[at]! > wanted) at--;
+    return Math.min(toMs, this.#fromMs[at]! + wanted - this.#beforeMs[at]!);
+  }
+
+  /** Adds a stretch. Returns where it fills a gap between others, for the first time since the clock was set back. */
+  #cover(fromMs: number, toMs: number): number | undefined {
     const last = this.#toMs.length - 1;
     if (last >= 0 && this.#toMs[last] === fromMs) {
       this.#toMs[last] = toMs;
-      return;
+      return undefined;
     }
-    this.#beforeMs.push(this.totalMs);
-    this.#fromMs.push(fromMs);
-    this.#toMs.push(toMs);
+    if (last < 0 || this.#toMs[last]! < fromMs) {
+      this.#splice(last + 1, 0, fromMs, toMs);
+      return undefined;
+    }
+    return this.#fill(fromMs, toMs);
+  }
+
+  /** As #cover, of a stretch that begins before the end of the last. */
+  #fill(fromMs: number, toMs: number): number | undefined {
+    const holeMs = this.#watchedTo(fromMs);
+    if (holeMs >= toMs) return undefined;
+    const isReopened = this.#isSetBack && holeMs < this.#toMs.at(-1)!;
+    if (isReopened) this.#isSetBack = false;
+    const first = this.#firstEnding(fromMs);
+    let end = first;
+    while (end < this.#fromMs.length && this.#fromMs[end]! <= toMs) end++;
+    const joinedFromMs = end > first ? Math.min(fromMs, this.#fromMs[first]!) : fromMs;
+    const joinedToMs = end > first ? Math.max(toMs, this.#toMs[end - 1]!) : toMs;
+    this.#splice(first, end - first, joinedFromMs, joinedToMs);
+    return isReopened ? holeMs : undefined;
+  }
+
+  /** Puts one stretch in the place of some. */
+  #splice(at: number, count: number, fromMs: number, toMs: number): void {
+    const forgottenMs = this.#beforeMs[0] ?? 0;
+    this.#fromMs.splice(at, count, fromMs);
+    this.#toMs.splice(at, count, toMs);
+    this.#beforeMs.splice(at, count, 0);
+    for (let i = at; i < this.#fromMs.length; i++) {
+      const before = i - 1;
+      this.#beforeMs[i] = i === 0 ? forgottenMs : this.#beforeMs[before]! + this.#toMs[before]! - this.#fromMs[before]!;
+    }
     if (this.#toMs.length <= STRETCHES_MAX) return;
     for (const column of [this.#fromMs, this.#toMs, this.#beforeMs]) column.shift();
+  }
+
+  /** The first stretch that ends at or after a time; as many as there are where none does. */
+  #firstEnding(tsMs: number): number {
+    let low = 0;
+    let high = this.#toMs.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#toMs[middle]! < tsMs) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Up to when all was watched from a time on: the time itself where what follows was not. */
+  #watchedTo(tsMs: number): number {
+    const at = this.#firstEnding(tsMs);
+    return at < this.#toMs.length && this.#fromMs[at]! <= tsMs ? this.#toMs[at]! : tsMs;
   }
 
   /** Watched time up to tsMs, ms, with all that was forgotten. */
