@@ -1,3 +1,4 @@
+import type { BatchCounters } from "./batch/queue.ts";
 import type { AgentView } from "./queries.ts";
 
 /** One sample of a metric in Prometheus' text format. */
@@ -21,6 +22,9 @@ export interface AggregatorCounters {
   readonly influxPending: number;
   readonly influxPoints: number;
   readonly influxFailures: number;
+  /** Bodies of superseded reports, since the start. */
+  readonly revisionsDropped: number;
+  readonly batch: BatchCounters;
 }
 
 /** All metrics in Prometheus' text format 0.0.4. */
@@ -48,6 +52,10 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
     family("weir_influx_failures_total", "counter", "Writes to InfluxDB that failed.", [
       { value: counters.influxFailures },
     ]),
+    family("weir_report_revisions_dropped_total", "counter", "Superseded reports that are no longer kept.", [
+      { value: counters.revisionsDropped },
+    ]),
+    ...batchFamilies(counters.batch),
     family(
       "weir_agent_connected",
       "gauge",
@@ -67,6 +75,17 @@ export function renderMetrics(counters: AggregatorCounters, agents: readonly Age
     ),
     ...gaugeFamilies(agents),
   ].join("");
+}
+
+function batchFamilies({ waiting, done, failed, refused, ended }: BatchCounters): string[] {
+  const doneHelp = "Reports and trainings made on their thread.";
+  return [
+    family("weir_batch_waiting", "gauge", "Reports and trainings that wait to be made.", [{ value: waiting }]),
+    family("weir_batch_done_total", "counter", doneHelp, [{ value: done }]),
+    family("weir_batch_failed_total", "counter", "Reports and trainings that failed.", [{ value: failed }]),
+    family("weir_batch_refused_total", "counter", "Those refused because too many waited.", [{ value: refused }]),
+    family("weir_batch_ended_total", "counter", "Threads for them that ended before their time.", [{ value: ended }]),
+  ];
 }
 
 const QUARANTINED = "quarantined_devices";

@@ -1,7 +1,9 @@
 import { CodedError } from "@weir/shared/errors";
-import type { BandRule, ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { TrainDone } from "./batch/jobs.ts";
+import type { BatchQueue } from "./batch/queue.ts";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
-import { trainDraft } from "./jobs/train.ts";
+import type { ReportJobs } from "./jobs/reports.ts";
 import type { LiveEvents } from "./live-events.ts";
 import type { Queries, ThresholdListing } from "./queries.ts";
 import type { AgentStore, Presence } from "./stores/agents.ts";
@@ -14,14 +16,13 @@ import { seriesColumns } from "./stores/series-columns.ts";
 import type { ThresholdStore } from "./stores/thresholds.ts";
 
 export interface SqlQueriesOptions {
-  readonly timezone: string;
   readonly thresholdLeadMs: number;
   readonly now: () => number;
   readonly presence: Presence;
   readonly broadcast: (version: ThresholdVersion) => void;
   readonly metrics: () => string;
-  /** Issues a revision of a day's report where its content has changed. */
-  readonly issue: (day: string) => void;
+  /** See ReportJobs. */
+  readonly answerReport: ReportJobs["answer"];
 }
 
 /** Answers the API's questions from SQLite. */
@@ -29,23 +30,24 @@ export function createSqlQueries(
   db: SqlDatabase,
   agents: AgentStore,
   reports: ReportStore,
+  batch: BatchQueue,
   thresholds: ThresholdStore,
   history: ThresholdHistory,
   events: LiveEvents,
   options: SqlQueriesOptions,
 ): Queries {
   const listing = (version: number): ThresholdListing => {
-    const found = thresholds.list().find((one) => one.version === version);
+    const found = thresholds.listing(version);
     if (!found) throw new CodedError("UNKNOWN_VERSION", `There is no threshold version ${version}.`);
     return found;
   };
   const { presence } = options;
+  let trainings = 0;
   const deviceStates = (): DeviceStates => ({
     health: reports.newestHealth(),
     firing: firingByDevice(db, presence.caughtUp()),
     quarantines: agents.quarantines(),
   });
-  const newestRules = (): readonly BandRule[] => thresholds.published().at(-1)?.rules ?? [];
   return {
     agents: () => agents.list(presence),
     devices: () => listDevices(db, deviceStates()),
@@ -63,18 +65,24 @@ export function createSqlQueries(
       return alert;
     },
     reportDays: () => reports.list(),
-    report(day, { recompute }) {
-      // Who asks for an issued report whose day has changed since gets the revision, and so does everybody else.
-      if (reports.isIssued(day)) options.issue(day);
-      return reports.make(day, { batch: recompute });
-    },
+    report: options.answerReport,
+    revision: (day, revision) => reports.issuedBody(day, revision),
     revisions: (day) => reports.revisions(day),
     thresholds: () => thresholds.list(),
     threshold: (version) => thresholds.get(version),
-    train({ days, note }) {
-      const { timezone } = options;
-      const draft = trainDraft(db, newestRules(), { days, note, nowMs: options.now(), timezone });
-      return listing(thresholds.addDraft(draft).version);
+    async train({ days, note }) {
+      const begin = () => ({ kind: "train", days, note, nowMs: options.now() }) as const;
+      const draft = await batch.run({
+        // Each training asked for is a draft of its own.
+        name: `train ${++trainings}`,
+        begin,
+        finish(done) {
+          const { draft: made, body } = done as TrainDone;
+          if (thresholds.addDraftBody(made, body)) return made;
+          throw new CodedError("CONFLICT", `A threshold version ${made.version} was made meanwhile; train again.`);
+        },
+      });
+      return listing(draft.version);
     },
     publish(version, { effectiveFromMs }) {
       const published = thresholds.publish(version, effectiveFromMs ?? options.now() + options.thresholdLeadMs);

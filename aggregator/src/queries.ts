@@ -1,5 +1,5 @@
 import type { AlertView as AckedAlert } from "@weir/shared/model/alert";
-import type { Completeness, DailyReport } from "@weir/shared/model/report";
+import type { Completeness } from "@weir/shared/model/report";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { QuarantinedDevice } from "@weir/shared/wire/messages";
 import type { ReportChanges } from "./report-changes.ts";
@@ -10,7 +10,7 @@ import type { ReportChanges } from "./report-changes.ts";
  */
 export interface Queries {
   agents(): readonly AgentView[];
-  devices(): readonly DeviceView[];
+  devices(): Promise<readonly DeviceView[]>;
   /** One device with its metrics; undefined when no agent has ever named it. */
   device(site: string, device: string): DeviceDetail | undefined;
   /** Columns of one series, a row a step that has readings; undefined for an unknown series. Times in ms. */
@@ -22,16 +22,24 @@ export interface Queries {
   /** Days that have readings, newest first. */
   reportDays(): readonly ReportListing[];
   /**
-   * The report of a day as its canonical bytes; undefined when the day has no readings. recompute: by the batch path,
-   * from the stored partials, now.
+   * The report of a day in UTF-8; undefined when the day has no readings. recompute: by the batch path, from the stored
+   * partials, now. Rejects with CodedError BATCH_BUSY when too many are being made, BATCH_ENDED when making it failed.
    */
-  report(day: string, options: { readonly recompute: boolean }): ReportAnswer | undefined;
+  report(
+    day: string,
+    options: { readonly recompute: boolean; readonly format: ReportFormat },
+  ): Promise<Uint8Array | undefined>;
+  /** Canonical bytes of an issued revision; empty: no longer kept; undefined: never issued. */
+  revision(day: string, revision: number): Uint8Array | undefined;
   /** What each revision of a day's report changed; undefined when the day has no readings. */
   revisions(day: string): ReportRevisions | undefined;
   thresholds(): readonly ThresholdListing[];
   threshold(version: number): ThresholdVersion | undefined;
-  /** Trains a new version from the last `days` days and keeps it as a draft. Throws CodedError NO_HISTORY. */
-  train(options: { readonly days: number; readonly note: string }): ThresholdListing;
+  /**
+   * Trains a new version from the last `days` days and keeps it as a draft. Rejects with CodedError NO_HISTORY, and as
+   * report() does.
+   */
+  train(options: { readonly days: number; readonly note: string }): Promise<ThresholdListing>;
   /** Broadcasts a version. effectiveFromMs null: a little ahead of now. Throws CodedError UNKNOWN_VERSION. */
   publish(version: number, options: { readonly effectiveFromMs: number | null }): ThresholdListing;
   /** True when the store answers and the schema is current. */
@@ -170,11 +178,8 @@ export interface ReportRevisions {
   readonly revisions: readonly ReportRevision[];
 }
 
-export interface ReportAnswer {
-  readonly report: DailyReport;
-  /** Canonical JSON of report. */
-  readonly bytes: string;
-}
+/** json: canonical JSON, whose bytes are promised; csv and html: of the same content. */
+export type ReportFormat = "json" | "csv" | "html";
 
 export interface ThresholdListing {
   readonly version: number;

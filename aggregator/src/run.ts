@@ -6,6 +6,8 @@ import type { BandRule } from "@weir/shared/model/thresholds";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import { parseBandRules } from "@weir/shared/rules/parse-rules";
+import { createBatchQueue } from "./batch/queue.ts";
+import { startBatchThread } from "./batch/thread.ts";
 import { isLoopbackHost } from "./http/origin.ts";
 import { createHttpServer } from "./http/server.ts";
 import { createReportJobs } from "./jobs/reports.ts";
@@ -48,14 +50,16 @@ export async function runAggregator(
     throw new CodedError("TOKEN_REQUIRED", message);
   }
   const initialRules = readInitialRules(settings["thresholds.initial_file"]);
-  const db = new SqlDatabase(join(settings["data.dir"], "aggregator.db"), { readonly: false });
+  const file = join(settings["data.dir"], "aggregator.db");
+  const db = new SqlDatabase(file, { readonly: false });
   const events = createLiveEvents();
   const agents = new AgentStore(db);
   const thresholds = new ThresholdStore(db);
   if (initialRules) publishInitial(thresholds, initialRules, calendar.timezone, now());
   const history = new ThresholdHistory();
   for (const version of thresholds.published()) history.add(version);
-  const reports = new ReportStore(db, history, calendar);
+  const reports = new ReportStore(db, history, calendar, { revisionsMax: settings["reports.revisions_max"] });
+  const batch = createBatchQueue(() => startBatchThread(file, calendar.timezone), log);
   const influx = settings["influx.url"] === "" ? undefined : openInflux(db, settings, log);
   const frames = new FrameStore(db, calendar, { queueForInflux: influx !== undefined });
   const uplink = createUplinkServer(db, frames, agents, thresholds, events, {
@@ -65,14 +69,13 @@ export async function runAggregator(
     log,
     issuedRevisions: () => reports.issuedRevisions(),
   });
-  const queries = createSqlQueries(db, agents, reports, thresholds, history, events, {
-    timezone: calendar.timezone,
+  const queries = createSqlQueries(db, agents, reports, batch, thresholds, history, events, {
     thresholdLeadMs: settings["thresholds.lead"],
     now,
     presence: uplink,
     broadcast: (version) => uplink.broadcast(version),
     metrics: () => metrics(),
-    issue: (day) => jobs.issue(day),
+    answerReport: (day, asked) => jobs.answer(day, asked),
   });
   const metrics = (): string => {
     const count = (sql: string): number => db.get<{ count: number }>(sql)?.count ?? 0;
@@ -89,11 +92,15 @@ export async function runAggregator(
       influxPending: influx?.pending() ?? 0,
       influxPoints: written?.points ?? 0,
       influxFailures: written?.failures ?? 0,
+      revisionsDropped: reports.droppedRevisions,
+      batch: batch.counters(),
     };
     return renderMetrics(counters, queries.agents());
   };
   const retention = createRetentionJob(db, calendar, settings["store.windows_age_max"], log);
-  const jobs = createReportJobs(reports, calendar, {
+  // Read once from a report that may be long, and before anybody waits for it.
+  reports.newestHealth();
+  const jobs = createReportJobs(reports, batch, calendar, {
     at: settings["reports.at"],
     reviseIntervalMs: settings["reports.revise_interval"],
     now,
@@ -102,6 +109,7 @@ export async function runAggregator(
   });
   const closeParts = async (): Promise<void> => {
     await jobs.close();
+    await batch.close();
     retention.close();
     await influx?.close(INFLUX_DRAIN_MS);
     db.close();

@@ -50,6 +50,13 @@ export const aggregatorSettings = {
     max: "1d",
     doc: "How often days that late data has changed are looked at and their reports revised.",
   },
+  "reports.revisions_max": {
+    type: "int",
+    default: 10,
+    min: 1,
+    max: 1000,
+    doc: "Revisions of a day's report of which the whole is kept, the newest; what the 30 newest changed stays as well.",
+  },
   "thresholds.initial_file": {
     type: "string",
     default: "",

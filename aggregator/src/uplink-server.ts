@@ -63,6 +63,7 @@ interface Connection {
    * it connected is here by then, however old the tick is; its clock need not agree with ours.
    */
   caughtUp: boolean;
+  /** By performance.now(): whoever sets the clock must neither end all connections nor keep dead ones. */
   lastHeardMs: number;
   /** It is being ended: what still arrives would be applied past a frame that was not, which would lose that one. */
   ended: boolean;
@@ -174,7 +175,7 @@ export function createUplinkServer(
 
   const receive = (connection: Connection, message: AgentMessage): void => {
     if (connection.ended) return;
-    connection.lastHeardMs = options.now();
+    connection.lastHeardMs = performance.now();
     if (message.type === "hello") {
       greet(connection, message);
       return;
@@ -259,11 +260,11 @@ export function createUplinkServer(
       socket,
       origin: undefined,
       caughtUp: false,
-      lastHeardMs: options.now(),
+      lastHeardMs: performance.now(),
       ended: false,
     };
     connections.add(connection);
-    socket.on("ping", () => (connection.lastHeardMs = options.now()));
+    socket.on("ping", () => (connection.lastHeardMs = performance.now()));
     socket.on("message", (data: Buffer) => {
       try {
         receive(connection, decodeAgentMessage(data));
@@ -285,7 +286,7 @@ export function createUplinkServer(
 
   const watching = setInterval(() => {
     for (const { socket, lastHeardMs } of connections) {
-      if (options.now() - lastHeardMs > SILENCE_MS_MAX) socket.terminate();
+      if (performance.now() - lastHeardMs > SILENCE_MS_MAX) socket.terminate();
     }
   }, SILENCE_MS_MAX / 4);
 
@@ -298,7 +299,11 @@ export function createUplinkServer(
       server.handleUpgrade(request, socket, head, accept);
     },
     broadcast(version) {
-      for (const connection of connections) if (connection.origin) send(connection, { type: "thresholds", version });
+      // Made once: a version may have a band for each of thousands of series.
+      const message = encodeMessage({ type: "thresholds", version });
+      for (const { origin, socket } of connections) {
+        if (origin && socket.readyState === WebSocket.OPEN) socket.send(message);
+      }
     },
     reportIssued(day, revision, summary) {
       for (const connection of connections) if (connection.origin) send(connection, { type: "report", day, revision });
@@ -312,8 +317,8 @@ export function createUplinkServer(
       // What has arrived is applied; the rest the agents keep.
       while (LANES.some((lane) => queue.waiting(lane) > 0)) applyQueued();
       for (const { socket } of connections) socket.close(1001);
-      const deadlineMs = options.now() + 1000;
-      while (connections.size > 0 && options.now() < deadlineMs)
+      const deadlineMs = performance.now() + 1000;
+      while (connections.size > 0 && performance.now() < deadlineMs)
         await new Promise((resolve) => setTimeout(resolve, 10));
       closed = true;
       for (const connection of connections) end(connection);

@@ -177,6 +177,51 @@ test("finds alerts by state, device and when they began or changed", () => {
   assert.equal(ids({ sinceMs: 5000 }), ["y", "x"]);
 });
 
+test("an agent with a new data file leaves no names of the old one, which come again if it does", () => {
+  const names = (): unknown => stores.db.all("SELECT incarnation, idx FROM agent_series ORDER BY incarnation, idx");
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.hello("b", ["fan/rpm"]);
+  for (const incarnation of ["a-0", "a-2"]) {
+    stores.agents.seen({ agent: "a", incarnation }, "test", 1);
+    assert.equal(names(), [{ incarnation: "b-1", idx: 0 }]);
+    assert.is(stores.frames.seriesKnown(origin), 0);
+    stores.hello("a", ["pump/temp"]);
+  }
+  stores.readings(origin, [[0, DAY_MS, 1]]);
+  assert.is(stores.frames.seriesKnown(origin), 1);
+});
+
+test("what a transaction that is taken back said of alerts ahead of their turn is taken back too", () => {
+  const origin = stores.hello("a", ["pump/temp"]);
+  const frame = (state: "firing" | "resolved"): Frame => ({
+    kind: "alerts",
+    alerts: [{ ...ALERT, id: "x", startedAtMs: DAY_MS, state }],
+  });
+  const spoilt = (work: () => void): void =>
+    assert.throws(() =>
+      stores.db.transaction(() => {
+        work();
+        throw new Error("spoilt");
+      }),
+    );
+  const state = (): string | undefined => alertById(stores.db, "x")?.state;
+  const ahead = (seq: number): void =>
+    stores.frames.applyAhead(origin, seq, frame("resolved"), 1, createFrameChanges());
+  const apply = (seq: number, alerts: Frame): void =>
+    stores.frames.apply(origin, "alerts", seq, alerts, 1, createFrameChanges());
+  spoilt(() => ahead(9));
+  stores.applyAs(origin, "alerts", 1, frame("firing"));
+  assert.is(state(), "firing", "nothing was applied ahead of it");
+  stores.db.transaction(() => ahead(9));
+  assert.is(state(), "resolved");
+  spoilt(() => {
+    apply(8, frame("firing"));
+    apply(9, frame("resolved"));
+  });
+  stores.applyAs(origin, "alerts", 8, frame("firing"));
+  assert.is(state(), "resolved", "frame 9 is still ahead of its turn");
+});
+
 test("alerts applied ahead of their turn are bounded, and make room when it has come", () => {
   const origin = stores.hello("a");
   const frame = (from: number, length: number): Frame => ({

@@ -72,7 +72,7 @@ test("adds its own counters to the metrics", async () => {
 
 test("lists agents and devices as the queries give them", async () => {
   assert.equal((await call("/api/agents")).json, queries.agents());
-  assert.equal((await call("/api/devices")).json, queries.devices());
+  assert.equal((await call("/api/devices")).json, await queries.devices());
   assert.equal((await call("/api/devices/brno/pump-7")).json, queries.device("brno", "pump-7"));
 });
 
@@ -171,7 +171,7 @@ test("refuses an acknowledgement that makes no sense", async () => {
 test("answers a report as its canonical bytes", async () => {
   assert.equal((await call("/api/reports/daily")).json, queries.reportDays());
   const { text, headers } = await call("/api/reports/daily/2025-06-11");
-  assert.is(text, queries.report("2025-06-11", { recompute: false })!.bytes);
+  assert.is(text, canonicalJson(queries.reportOf("2025-06-11")));
   assert.is(canonicalJson(JSON.parse(text)), text);
   assert.match(headers.get("content-type") ?? "", /^application\/json/);
 });
@@ -213,6 +213,26 @@ test("answers what each revision changed, and reports lead to it", async () => {
   assert.not.match((await call("/api/reports/daily/2025-06-11.html")).text, /Revisions/);
   assertError(await call("/api/reports/daily/2001-01-01/revisions"), 404, "NOT_FOUND", /2001-01-01/);
   assertError(await call("/api/reports/daily/2025-02-30/revisions"), 400, "BAD_PARAMETER", /^day: /);
+});
+
+test("answers a revision as it was issued; one that is no longer kept is gone", async () => {
+  const at = `/api/reports/daily/${REVISED}/revisions`;
+  assert.is((await call(`${at}/2`)).text, canonicalJson(queries.reportOf(REVISED)));
+  assertError(await call(`${at}/1`), 410, "GONE", /Revision 1 .*reports\.revisions_max/);
+  assertError(await call(`${at}/3`), 404, "NOT_FOUND", /No revision 3/);
+  assertError(await call(`${at}/0`), 400, "BAD_PARAMETER", /^revision: /);
+  assertError(await call("/api/reports/daily/2025-02-30/revisions/1"), 400, "BAD_PARAMETER", /^day: /);
+});
+
+test("says when to ask again where too many reports are being made", async () => {
+  for (const path of ["/api/reports/daily/2025-06-11", "/api/reports/daily/2025-06-11.html?recompute=1"]) {
+    queries.failNext = new CodedError("BATCH_BUSY", "16 reports or trainings wait.");
+    const answer = await call(path);
+    assertError(answer, 503, "BATCH_BUSY", /16 reports/);
+    assert.is(answer.headers.get("retry-after"), "10");
+  }
+  queries.failNext = new CodedError("BATCH_BUSY", "16 reports or trainings wait.");
+  assertError(await post("/api/thresholds/train"), 503, "BATCH_BUSY", /16/);
 });
 
 test("lists alerts held back, or only others, when asked", async () => {
@@ -292,12 +312,13 @@ test("documents every route with all the fields of its answer", async () => {
     "/healthz": (await call("/healthz")).json,
     "/readyz": (await call("/readyz")).json,
     "/api/agents": queries.agents(),
-    "/api/devices": queries.devices(),
+    "/api/devices": await queries.devices(),
     "/api/devices/{site}/{device}": queries.device("brno", "pump-7"),
     "/api/series/{site}/{device}/{metric}": (await call("/api/series/brno/pump-7/oil_pressure")).json,
     "/api/alerts": queries.alerts({ limit: 10 }),
     "/api/reports/daily": queries.reportDays(),
-    "/api/reports/daily/{day}": queries.report("2025-06-11", { recompute: false })!.report,
+    "/api/reports/daily/{day}": queries.reportOf("2025-06-11"),
+    "/api/reports/daily/{day}/revisions/{revision}": queries.reportOf("2025-06-11"),
     "/api/reports/daily/{day}/revisions": queries.revisions(REVISED),
     "/api/thresholds": queries.thresholds(),
     "/api/thresholds/{version}": queries.threshold(3),

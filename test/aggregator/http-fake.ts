@@ -7,13 +7,14 @@ import type {
   LiveEvent,
   Queries,
   Quarantine,
-  ReportAnswer,
   ReportListing,
   ReportRevision,
   SeriesColumns,
   SeriesRange,
   ThresholdListing,
 } from "@weir/aggregator/queries";
+import { reportCsv } from "@weir/aggregator/http/report-csv";
+import { reportPage } from "@weir/aggregator/http/report-html";
 import { reportChanges } from "@weir/aggregator/report-changes";
 import { CodedError } from "@weir/shared/errors";
 import type { AlertKind, AlertState, Severity } from "@weir/shared/model/alert";
@@ -37,6 +38,7 @@ export interface FakeQueries extends Queries {
   /** Thrown by the next call of any method that can fail. */
   failNext: Error | undefined;
   isReady: boolean;
+  reportOf(day: string): DailyReport | undefined;
 }
 
 /** A device whose clock is ahead, and one of which no reading was ever taken. */
@@ -113,7 +115,7 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
       fake.emit({ type: "alert", alert });
     },
     agents: () => (mayFail(), fakeAgents(nowMs)),
-    devices: () => (mayFail(), DEVICES.map((entry) => deviceView(entry, nowMs, alerts))),
+    devices: async () => (mayFail(), DEVICES.map((entry) => deviceView(entry, nowMs, alerts))),
     device(site, device) {
       const entry = DEVICES.find((candidate) => candidate.site === site && candidate.device === device);
       return entry && deviceDetail(deviceView(entry, nowMs, alerts));
@@ -136,10 +138,20 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
       return alerts.get(id);
     },
     reportDays: () => [...reports.values()].map(listing),
-    report(day, { recompute }): ReportAnswer | undefined {
+    async report(day, { recompute, format }) {
+      mayFail();
       asked.push({ day, recompute });
       const report = reports.get(day);
-      return report && { report, bytes: canonicalJson(report) };
+      if (!report) return undefined;
+      if (format === "csv") return Buffer.from(reportCsv(report));
+      if (format === "html") return Buffer.from(reportPage(report, fakeRevisions(report)));
+      return Buffer.from(canonicalJson(report));
+    },
+    reportOf: (day) => reports.get(day),
+    revision(day, revision) {
+      const newest = reports.get(day);
+      if (!newest || revision > newest.revision) return undefined;
+      return revision < newest.revision ? new Uint8Array(0) : Buffer.from(canonicalJson(newest));
     },
     revisions(day) {
       const report = reports.get(day);
@@ -147,7 +159,7 @@ export function createFakeQueries(nowMs: number, options: { readonly alerts?: nu
     },
     thresholds: () => versions.map(thresholdListing),
     threshold: (version) => versions.find((candidate) => candidate.version === version),
-    train({ days, note }) {
+    async train({ days, note }) {
       mayFail();
       asked.push({ train: days });
       const version = versions.length + 1;

@@ -9,9 +9,7 @@ import { createFakeQueries } from "./http-fake.ts";
 
 const test = suite("aggregator http report formats");
 
-const report: DailyReport = createFakeQueries(Date.parse("2025-06-12T14:00:00Z")).report("2025-06-11", {
-  recompute: false,
-})!.report;
+const report: DailyReport = createFakeQueries(Date.parse("2025-06-12T14:00:00Z")).reportOf("2025-06-11")!;
 
 /** A reader of RFC 4180, by hand and slow. */
 function parseCsv(text: string): string[][] {

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { mock } from "node:test";
 import type { ReportJobs } from "@weir/aggregator/jobs/reports";
 import { createReportJobs } from "@weir/aggregator/jobs/reports";
+import type { BatchQueue } from "@weir/aggregator/batch/queue";
 import type { FrameOrigin } from "@weir/aggregator/stores/frames";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { eventually } from "../support/eventually.ts";
@@ -19,6 +20,7 @@ const START_MS = Date.UTC(2026, 2, 9, 15);
 let stores: Stores;
 let origin: FrameOrigin;
 let jobs: ReportJobs | undefined;
+let queue: BatchQueue;
 let nowMs: number;
 let issued: string[];
 let log: string[];
@@ -29,14 +31,16 @@ test.before.each(() => {
   issued = [];
   log = [];
   nowMs = START_MS + 2 * DAY_MS + 1000;
+  queue = stores.queue((line) => log.push(line));
 });
 test.after.each(async () => {
   await jobs?.close();
+  await queue.close();
   stores.close();
 });
 
 function start(reviseIntervalMs = 3_600_000): void {
-  jobs = createReportJobs(stores.reports, createCalendar(TIMEZONE), {
+  jobs = createReportJobs(stores.reports, queue, createCalendar(TIMEZONE), {
     at: "00:15",
     reviseIntervalMs,
     now: () => nowMs,
@@ -52,9 +56,10 @@ function readDay(day: number): void {
   );
 }
 
-test("makes up at the start for the nights it missed, and leaves today alone", () => {
+test("makes up at the start for the nights it missed, and leaves today alone", async () => {
   for (const day of [0, 1, 2]) readDay(day);
   start();
+  await jobs!.settled;
   assert.equal(issued, ["2026-03-10 1", "2026-03-11 1"]);
   assert.is(log.length, 2);
 });
@@ -62,9 +67,12 @@ test("makes up at the start for the nights it missed, and leaves today alone", (
 test("issues nothing again at the next start", async () => {
   readDay(0);
   start();
+  await jobs!.settled;
   await jobs!.close();
+  assert.is(issued.length, 1);
   issued = [];
   start();
+  await jobs!.settled;
   assert.equal(issued, []);
 });
 
@@ -72,6 +80,7 @@ test("revises an issued report when late data comes, without waiting for the nig
   readDay(0);
   stores.tick(origin, nowMs);
   start(20);
+  await jobs!.settled;
   stores.readings(origin, [[0, START_MS + 1, 99]]);
   await eventually(() => assert.equal(issued, ["2026-03-10 1", "2026-03-10 2"]));
   // A day never issued waits for the night.
@@ -124,14 +133,16 @@ test("issues late rather than a night later when it was busy or asleep at that t
 
 test("a report that cannot be made is tried again, and stops nothing", async () => {
   readDay(0);
-  const issue = stores.reports.issue.bind(stores.reports);
-  stores.reports.issue = () => {
+  const keep = stores.reports.keep.bind(stores.reports);
+  stores.reports.keep = () => {
     throw new Error("disk I/O error");
   };
   start(20);
+  await jobs!.settled;
   assert.match(log[0]!, /Cannot issue reports: disk I\/O error/);
-  stores.reports.issue = issue;
+  stores.reports.keep = keep;
   await jobs!.close();
   start(20);
+  await jobs!.settled;
   assert.equal(issued, ["2026-03-10 1"]);
 });

@@ -1,4 +1,7 @@
 import * as assert from "uvu/assert";
+import type { BatchQueue } from "@weir/aggregator/batch/queue";
+import type { ReportJobs } from "@weir/aggregator/jobs/reports";
+import { createReportJobs } from "@weir/aggregator/jobs/reports";
 import { createRetentionJob } from "@weir/aggregator/jobs/retention";
 import { createLiveEvents } from "@weir/aggregator/live-events";
 import { renderMetrics } from "@weir/aggregator/metrics";
@@ -34,12 +37,16 @@ const COUNTERS = {
   influxPending: 3,
   influxPoints: 4,
   influxFailures: 0,
+  revisionsDropped: 8,
+  batch: { waiting: 1, done: 2, failed: 3, refused: 4, ended: 5 },
 };
 const LEDGER = { stored: 0, duplicates: 0, rejected: {}, dropped: {} };
 
 let stores: Stores;
 let queries: Queries;
 let broadcast: ThresholdVersion[];
+let queue: BatchQueue;
+let jobs: ReportJobs;
 let issued: string[];
 let caughtUp: Set<string>;
 
@@ -49,19 +56,31 @@ test.before.each(() => {
   issued = [];
   caughtUp = new Set(["a"]);
   const thresholds = new ThresholdStore(stores.db);
-  queries = createSqlQueries(stores.db, stores.agents, stores.reports, thresholds, stores.history, createLiveEvents(), {
-    timezone: "UTC",
+  queue = stores.queue();
+  jobs = createReportJobs(stores.reports, queue, stores.calendar, {
+    at: "00:15",
+    reviseIntervalMs: 3_600_000,
+    now: () => DAY_MS,
+    log: () => {},
+    issued: (day, revision) => issued.push(`${day} ${revision}`),
+  });
+  const { db, agents, reports, history } = stores;
+  queries = createSqlQueries(db, agents, reports, queue, thresholds, history, createLiveEvents(), {
     thresholdLeadMs: 5000,
     now: () => DAY_MS,
     presence: { isConnected: (agent) => agent === "a", caughtUp: () => caughtUp },
     broadcast: (version) => broadcast.push(version),
     metrics: () => "",
-    issue: (day) => issued.push(day),
+    answerReport: (...asking) => jobs.answer(...asking),
   });
 });
-test.after.each(() => stores.close());
+test.after.each(async () => {
+  await jobs.close();
+  await queue.close();
+  stores.close();
+});
 
-test("lists devices with their metrics, times, firing alerts and newest health", () => {
+test("lists devices with their metrics, times, firing alerts and newest health", async () => {
   const origin = stores.hello("a", ["pump/temp", "pump/flow", "fan/rpm", "silent/temp"]);
   stores.readings(origin, [
     [0, DAY_MS, 1],
@@ -71,7 +90,7 @@ test("lists devices with their metrics, times, firing alerts and newest health",
   stores.alert(origin, { id: "x", startedAtMs: DAY_MS });
   stores.alert(origin, { id: "y", startedAtMs: DAY_MS, state: "resolved" });
   const shared = { site: "s", agent: "a", firstTsMs: DAY_MS, health: null, quarantine: null };
-  assert.equal(queries.devices(), [
+  assert.equal(await queries.devices(), [
     {
       ...shared,
       device: "fan",
@@ -91,7 +110,7 @@ test("lists devices with their metrics, times, firing alerts and newest health",
     },
   ]);
   stores.reports.issue("2026-03-14", 1);
-  assert.ok(queries.devices().every(({ health }) => health !== null && health > 0));
+  assert.ok((await queries.devices()).every(({ health }) => health !== null && health > 0));
   assert.equal(queries.device("s", "pump")?.series, [
     { metric: "flow", lastTsMs: DAY_MS + 5000, lastValue: 2 },
     { metric: "temp", lastTsMs: DAY_MS, lastValue: 1 },
@@ -162,7 +181,7 @@ test("publishes a version a little ahead of now, broadcasts it once and judges b
   );
 });
 
-test("trains a draft on the rules of the newest version", () => {
+test("trains a draft on the rules of the newest version", async () => {
   const origin = stores.hello("a", ["pump/temp"]);
   stores.readings(
     origin,
@@ -170,7 +189,7 @@ test("trains a draft on the rules of the newest version", () => {
   );
   const thresholds = new ThresholdStore(stores.db);
   for (const high of [10, 20]) thresholds.publish(thresholds.addDraft(versionOf(0, 0, high)).version, 0);
-  const listing = queries.train({ days: 7, note: "tonight" });
+  const listing = await queries.train({ days: 7, note: "tonight" });
   assert.equal(
     [listing.version, listing.state, listing.note, listing.rules, listing.series],
     [3, "draft", "tonight", 1, 1],
@@ -179,19 +198,49 @@ test("trains a draft on the rules of the newest version", () => {
   assert.equal(broadcast, []);
 });
 
-test("asks for a revision of a report only where one was issued", () => {
+async function asked(day: string, recompute: boolean): Promise<string | undefined> {
+  const body = await queries.report(day, { recompute, format: "json" });
+  return body && Buffer.from(body).toString();
+}
+
+test("issues a revision of a report that is asked for only where one was issued", async () => {
+  const day = "2026-03-14";
   const origin = stores.hello("a", ["pump/temp"]);
+  assert.is(await asked(day, false), undefined);
   stores.readings(origin, [[0, DAY_MS, 1]]);
-  assert.is(queries.report("2026-03-14", { recompute: false })?.report.revision, 1);
+  assert.is(await asked(day, false), stores.live(day));
+  assert.is(await asked(day, true), stores.batch(day));
+  assert.is(stores.reports.isIssued(day), false);
+  stores.reports.issue(day, 1);
+  assert.is(await asked(day, false), stores.live(day));
   assert.equal(issued, []);
-  stores.reports.issue("2026-03-14", 1);
-  queries.report("2026-03-14", { recompute: true });
-  assert.equal(issued, ["2026-03-14"]);
+  stores.readings(origin, [[0, DAY_MS + 5000, 2]]);
+  assert.is(await asked(day, true), stores.live(day));
+  assert.equal(issued, ["2026-03-14 2"]);
+  stores.readings(origin, [[0, DAY_MS + 9000, 2]]);
+  assert.is(await asked(day, false), stores.batch(day));
+  assert.equal(issued, ["2026-03-14 2", "2026-03-14 3"]);
+  assert.is(stores.reports.isDue(day), false);
   assert.equal(
-    queries.reportDays().map(({ day }) => day),
-    ["2026-03-14"],
+    queries.reportDays().map(({ day: listed, revision }) => [listed, revision]),
+    [[day, 3]],
   );
   assert.ok(queries.ready());
+});
+
+test("a page that is asked for lists the revision that asking for it has issued", async () => {
+  const day = "2026-03-14";
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, [[0, DAY_MS, 1]]);
+  stores.reports.issue(day, 1);
+  stores.readings(origin, [[0, DAY_MS + 5000, 2]]);
+  const page = async (): Promise<string> =>
+    Buffer.from((await queries.report(day, { recompute: false, format: "html" }))!).toString();
+  const first = await page();
+  assert.match(first, /Revision 2/);
+  assert.is(await page(), first);
+  const csv = Buffer.from((await queries.report(day, { recompute: true, format: "csv" }))!).toString();
+  assert.match(csv, /2026-03-14,UTC,2,s,pump,temp,2,/);
 });
 
 test("lists agents with whether they are connected", () => {
@@ -264,7 +313,7 @@ test("metrics hold every gauge of an agent that is named as metrics are, counter
   assert.equal(Object.keys(queries.agents()[0]!.gauges).length, 64);
 });
 
-test("shows devices in quarantine at their agent and at the device, also those that never had a reading taken", () => {
+test("shows devices in quarantine at their agent and at the device, also those that never had a reading taken", async () => {
   const origin = stores.hello("a", ["pump/temp", "fan/rpm"]);
   stores.readings(origin, [
     [0, DAY_MS, 1],
@@ -279,7 +328,7 @@ test("shows devices in quarantine at their agent and at the device, also those t
   assert.equal(queries.agents()[0]?.quarantined.slice(0, 2), quarantined);
   assert.is(queries.agents()[0]?.quarantined.length, 97, "a hundred were read, three of them broken");
   assert.equal(
-    queries.devices().map(({ device, quarantine }) => [device, quarantine]),
+    (await queries.devices()).map(({ device, quarantine }) => [device, quarantine]),
     [
       ["fan", null],
       ["pump", { agent: "a", ...state }],
@@ -296,7 +345,7 @@ test("shows devices in quarantine at their agent and at the device, also those t
   assert.is(queries.device("s", "pump")?.quarantine, null);
 });
 
-test("silence is held back while its agent is away: neither counted as firing nor hidden", () => {
+test("silence is held back while its agent is away: neither counted as firing nor hidden", async () => {
   const [a, b] = [stores.hello("a", ["pump/temp"]), stores.hello("b", ["fan/rpm"])];
   stores.readings(a, [[0, DAY_MS, 1]]);
   stores.readings(b, [[0, DAY_MS, 1]]);
@@ -306,7 +355,8 @@ test("silence is held back while its agent is away: neither counted as firing no
   stores.alert(b, { id: "b-high", startedAtMs: 2, device: "fan" });
   const held = (): string[] => queries.alerts({ limit: 9, inhibited: true }).map(({ id }) => id);
   const flags = (): unknown => queries.alerts({ limit: 9 }).map(({ inhibited }) => inhibited);
-  const firing = (): unknown => queries.devices().map((device) => [device.device, device.firing]);
+  const firing = async (): Promise<unknown> =>
+    (await queries.devices()).map((device) => [device.device, device.firing]);
   const heldAt = (): unknown => queries.agents().map(({ inhibitedAlerts }) => inhibitedAlerts);
   assert.equal([held(), flags()], [["b-silent"], [false, true, false, false]]);
   assert.equal(
@@ -316,7 +366,7 @@ test("silence is held back while its agent is away: neither counted as firing no
   assert.equal(queries.alerts({ limit: 1, inhibited: false, state: "firing", site: "s", device: "fan" }).length, 1);
   assert.equal(countFiring(stores.db, caughtUp), { firing: 2, inhibited: 1 });
   assert.equal(
-    [firing(), heldAt()],
+    [await firing(), heldAt()],
     [
       [
         ["fan", 1],
@@ -338,7 +388,7 @@ test("silence is held back while its agent is away: neither counted as firing no
   assert.is(queries.acknowledge("a-silent", "ann")?.inhibited, true);
   caughtUp = new Set(["a", "b", 'odd"name']);
   assert.equal(
-    [held(), firing(), heldAt()],
+    [held(), await firing(), heldAt()],
     [
       [],
       [
@@ -368,6 +418,22 @@ test("retention counts from each series' newest reading and leaves the hours", a
   const at = (series: number, level: number, startMs: number): unknown => ({ series, level, startMs });
   const [hour0, later] = [DAY_MS, DAY_MS + 50 * HOUR_MS];
   assert.equal(cells, [at(1, 0, later), at(1, 1, hour0), at(1, 1, later), at(2, 0, hour0), at(2, 1, hour0)]);
+});
+
+test("no more points wait for InfluxDB than there are windows", async () => {
+  stores.close();
+  stores = new Stores({ queueForInflux: true });
+  const origin = stores.hello("a", ["pump/temp"]);
+  const [oldMs, newMs] = [DAY_MS, DAY_MS + 50 * HOUR_MS];
+  stores.readings(origin, [
+    [0, oldMs, 1],
+    [0, newMs, 2],
+  ]);
+  const waiting = (): number[] =>
+    stores.db.all<{ startMs: number }>("SELECT start_ms AS startMs FROM influx_queue").map(({ startMs }) => startMs);
+  assert.equal(waiting(), [oldMs, newMs]);
+  await runRetention();
+  assert.equal(waiting(), [newMs]);
 });
 
 test("late data and re-folds of hours whose windows are gone: counted once, live as batch", async () => {

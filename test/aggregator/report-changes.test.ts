@@ -9,9 +9,7 @@ import { createFakeQueries } from "./http-fake.ts";
 
 const test = suite("report changes");
 
-const report: DailyReport = createFakeQueries(Date.parse("2025-06-12T14:00:00Z")).report("2025-06-11", {
-  recompute: false,
-})!.report;
+const report: DailyReport = createFakeQueries(Date.parse("2025-06-12T14:00:00Z")).reportOf("2025-06-11")!;
 
 function withDevice(name: string, change: (device: DeviceReport) => DeviceReport): DailyReport {
   return { ...report, devices: report.devices.map((one) => (one.device === name ? change(one) : one)) };

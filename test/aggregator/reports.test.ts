@@ -1,6 +1,7 @@
 import * as assert from "uvu/assert";
 import fc from "fast-check";
-import { REVISIONS_LISTED_MAX } from "@weir/aggregator/stores/reports";
+import { ReportStore, REVISIONS_LISTED_MAX } from "@weir/aggregator/stores/reports";
+import { dayHealths, newRevision } from "@weir/aggregator/stores/report-making";
 import { SqlCellStore } from "@weir/aggregator/stores/cells";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { suite } from "../support/suite.ts";
@@ -138,6 +139,127 @@ test("tells the newest thirty revisions, with the completeness before the last o
   const { total, revisions } = stores.reports.revisions(dayName(0))!;
   assert.equal([total, revisions.length, revisions.at(-1)?.revision], [35, REVISIONS_LISTED_MAX, 6]);
   assert.is(revisions.at(-1)?.completenessBefore?.readings, 5);
+});
+
+test("keeps the bodies of so many revisions, the newest always, and counts those it drops", () => {
+  stores = new Stores({ revisionsMax: 3 });
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.tick(origin, START_MS + DAY_MS);
+  const bodies: string[] = [];
+  for (let i = 0; i < 40; i++) {
+    stores.readings(origin, [[0, START_MS + i * 60_000, i]]);
+    stores.reports.issue(dayName(0), i);
+    bodies.push(stores.live(dayName(0))!);
+  }
+  const body = (revision: number): string | undefined => {
+    const found = stores.reports.issuedBody(dayName(0), revision);
+    return found && Buffer.from(found).toString();
+  };
+  assert.equal([40, 39, 38, 37, 1, 41, 0].map(body), [...bodies.slice(-3).toReversed(), "", "", undefined, undefined]);
+  assert.is(stores.reports.droppedRevisions, 37);
+  const rows = stores.db.get<{ count: number }>("SELECT count(*) AS count FROM reports")!.count;
+  assert.is(rows, REVISIONS_LISTED_MAX + 1);
+  assert.equal(
+    stores.reports
+      .revisions(dayName(0))
+      ?.revisions.map(({ revision }) => revision)
+      .slice(-2),
+    [12, 11],
+  );
+});
+
+test("a report of before, kept as text, is read as those by gzip are", () => {
+  stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  stores.readings(origin, hour(0, START_MS));
+  stores.reports.issue(dayName(0), 1);
+  const bytes = issuedText(dayName(0));
+  stores.db.run("UPDATE reports SET body = ?", bytes);
+  assert.is(issuedText(dayName(0)), bytes);
+  assert.is(stores.reports.issue(dayName(0), 2), undefined, "it is what would be issued");
+  const reader = new ReportStore(stores.db, stores.history, stores.calendar);
+  assert.equal([...reader.newestHealth()], [...stores.reports.newestHealth()]);
+});
+
+test("data that comes while a report is made leaves its day due, and what is kept of the day's health alone", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5, 600_000));
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (let day = 0; day < 3; day++) stores.readings(origin, hour(0, START_MS + day * DAY_MS));
+  stores.tick(origin, START_MS + 3 * DAY_MS);
+  const [first, second, third] = [dayName(0), dayName(1), dayName(2)] as [string, string, string];
+  for (const day of [first, second, third]) stores.reports.issue(day, 1);
+  stores.readings(origin, hour(0, START_MS + HOUR_MS));
+  const make = (day: string): (() => boolean) => {
+    const claim = stores.reports.claim(day);
+    const made = stores.reports.make(day, { batch: false })!;
+    return () => {
+      const isNew = stores.reports.keep(claim, newRevision(made, 2));
+      for (const health of dayHealths(made)) stores.reports.keepHealth(claim, health);
+      return isNew;
+    };
+  };
+  // A report of a later day is made, with the health of the first in it; then more comes for the first.
+  const keepThird = make(third);
+  stores.readings(origin, hour(0, START_MS + 2 * HOUR_MS));
+  assert.ok(keepThird(), "it is issued as what its snapshot held");
+  assert.is(stores.live(first), stores.batch(first));
+  assert.is(stores.live(third), stores.batch(third), "the first day's health was not kept as it was before");
+  assert.ok(stores.reports.isDue(third), "the first day has changed since");
+  const keepFirst = make(first);
+  stores.readings(origin, hour(0, START_MS + 3 * HOUR_MS));
+  assert.ok(keepFirst());
+  assert.ok(stores.reports.isDue(first), "an hour came since the claim");
+  const [one, other] = [make(first), make(first)];
+  assert.ok(one());
+  assert.is(other(), false, "another revision was issued meanwhile");
+  assert.ok(stores.reports.isDue(first), "the one who claimed it last has settled nothing");
+  assert.is(stores.reports.issue(first, 3), undefined);
+  assert.is(stores.reports.isDue(first), false);
+  assert.ok(stores.reports.isDue(third));
+  for (const day of stores.reports.due(dayName(3))) stores.reports.issue(day, 3);
+  assert.equal(stores.reports.due(dayName(3)), []);
+  for (const day of [first, second, third]) assert.is(stores.batch(day), issuedText(day));
+});
+
+function issuedText(day: string): string {
+  return Buffer.from(stores.reports.issuedBody(day)!).toString();
+}
+
+test("a change taken back while another day is revised leaves that day due", () => {
+  stores = new Stores();
+  stores.history.add(versionOf(1, 0, 5));
+  const origin = stores.hello("a", ["pump/temp"]);
+  for (let day = 0; day < 3; day++) stores.readings(origin, hour(0, START_MS + day * DAY_MS));
+  stores.tick(origin, START_MS + 3 * DAY_MS);
+  for (const day of [0, 1, 2].map(dayName)) stores.reports.issue(day, 1);
+  stores.readings(origin, [...hour(0, START_MS), [0, START_MS + 1, 100]], true);
+  assert.ok(stores.reports.issue(dayName(2), 2), "the first day's health is in its trend");
+  stores.readings(origin, hour(0, START_MS), true);
+  assert.is(stores.reports.issue(dayName(0), 3), undefined, "it is as it was");
+  assert.equal(stores.reports.due(dayName(3)), [dayName(1), dayName(2)]);
+  assert.ok(stores.reports.issue(dayName(2), 4));
+});
+
+test("a series taken over by another agent makes the days of its readings due, and no others", () => {
+  stores = new Stores();
+  const a = stores.hello("a", ["pump/temp", "fan/rpm"]);
+  for (let day = 0; day < 4; day++) stores.readings(a, hour(1, START_MS + day * DAY_MS));
+  for (const day of [1, 2]) stores.readings(a, hour(0, START_MS + day * DAY_MS));
+  stores.tick(a, START_MS + 4 * DAY_MS);
+  for (let day = 0; day < 4; day++) stores.reports.issue(dayName(day), 1);
+  const b = stores.hello("b", ["pump/temp"]);
+  assert.equal(
+    [0, 1, 2, 3].map((day) => stores.reports.isDue(dayName(day))),
+    [false, true, true, true],
+    "the last has the others' health in its trend",
+  );
+  assert.match(stores.batch(dayName(1))!, /"agent":"b"/);
+  for (const day of stores.reports.due(dayName(4))) stores.reports.issue(day, 2);
+  for (let day = 0; day < 4; day++) assert.is(stores.batch(dayName(day)), issuedText(dayName(day)));
+  // Naming it again takes nothing over.
+  stores.apply(b, { kind: "series", series: [[0, "s", "pump", "temp"]] });
+  assert.equal(stores.reports.due(dayName(4)), []);
 });
 
 test("a tick that moves the clock within a day makes its issued report due, and its kept health stale", () => {
@@ -338,7 +460,19 @@ const stepArb = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("issue" as const), day: fc.nat(DAYS - 1) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("make" as const), day: fc.nat(DAYS - 1) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("keep" as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("takeOver" as const), agent: fc.nat(1), series: fc.nat(1) }),
+  },
 );
+
+/** Series that both agents of the property know, by agent and index. */
+const NAMES = [
+  ["pump/temp", "fan/rpm"],
+  ["belt/speed", "fan/temp"],
+] as const;
 
 test("live and batch are the same bytes after every step, with two agents and anything late", () => {
   const timezones = fc.constantFrom("UTC", "Europe/Berlin", "Asia/Kolkata");
@@ -350,10 +484,27 @@ test("live and batch are the same bytes after every step, with two agents and an
       (timezone, hasBands, steps) => {
         stores = new Stores({ timezone });
         if (hasBands) stores.history.add(versionOf(1, START_MS + DAY_MS, 6, 600_000));
-        const agents = [stores.hello("a", ["pump/temp", "fan/rpm"]), stores.hello("b", ["belt/speed", "fan/temp"])];
+        const agents = [stores.hello("a", NAMES[0]), stores.hello("b", NAMES[1])];
+        // A report that is being made while other steps are taken, as a thread makes it of its snapshot.
+        let keep: (() => void) | undefined;
+        const make = (day: string): (() => void) => {
+          const claim = stores.reports.claim(day);
+          const made = stores.reports.make(day, { batch: false });
+          return () => {
+            stores.reports.keep(claim, made && newRevision(made, 1));
+            for (const health of made ? dayHealths(made) : []) stores.reports.keepHealth(claim, health);
+          };
+        };
         for (const step of steps) {
           if (step.kind === "issue") stores.reports.issue(dayName(step.day), 1);
-          else if (step.kind === "tick") {
+          else if (step.kind === "make") keep ??= make(dayName(step.day));
+          else if (step.kind === "keep") {
+            keep?.();
+            keep = undefined;
+          } else if (step.kind === "takeOver") {
+            const [device = "", metric = ""] = NAMES[1 - step.agent]![step.series]!.split("/");
+            stores.apply(agents[step.agent]!, { kind: "series", series: [[2, "s", device, metric]] });
+          } else if (step.kind === "tick") {
             stores.tick(
               agents[step.agent]!,
               START_MS + step.hour * HOUR_MS,
@@ -377,10 +528,14 @@ test("live and batch are the same bytes after every step, with two agents and an
           for (let day = 0; day < DAYS; day++)
             assert.is(stores.live(dayName(day)), stores.batch(dayName(day)), dayName(day));
         }
+        keep?.();
+        for (let day = 0; day < DAYS; day++)
+          assert.is(stores.live(dayName(day)), stores.batch(dayName(day)), "at the end");
         // What was issued and is not due again is what would be issued now.
         const due = new Set(stores.reports.due("9999-12-31"));
         for (const { day } of stores.reports.issuedRevisions()) {
-          if (!due.has(day)) assert.is(stores.reports.issue(day, 2), undefined, `${day} has changed and is not due`);
+          assert.is(stores.reports.isDue(day), due.has(day));
+          if (!due.has(day)) assert.is(issuedText(day), stores.batch(day), `${day} has changed and is not due`);
         }
         stores.close();
       },

@@ -1,4 +1,9 @@
 import { join } from "node:path";
+import type { BatchDone, BatchJob, BatchRunner } from "@weir/aggregator/batch/jobs";
+import { openBatchRunner } from "@weir/aggregator/batch/jobs";
+import type { BatchQueue } from "@weir/aggregator/batch/queue";
+import { createBatchQueue } from "@weir/aggregator/batch/queue";
+import type { BatchHand } from "@weir/aggregator/batch/thread";
 import type { Presence } from "@weir/aggregator/stores/agents";
 import { AgentStore } from "@weir/aggregator/stores/agents";
 import { SqlDatabase } from "@weir/aggregator/stores/database";
@@ -7,6 +12,7 @@ import { createFrameChanges, FrameStore } from "@weir/aggregator/stores/frames";
 import { ReportStore } from "@weir/aggregator/stores/reports";
 import type { Alert } from "@weir/shared/model/alert";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { Calendar } from "@weir/shared/operators/calendar";
 import { createCalendar } from "@weir/shared/operators/calendar";
 import { createEmissions, SeriesFold } from "@weir/shared/operators/series-fold";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
@@ -20,6 +26,31 @@ export const NOBODY: Presence = { isConnected: () => false, caughtUp: () => new 
 /** A reading as a test writes it: series index at its agent, event time, value. */
 export type TestReading = readonly [series: number, tsMs: number, value: number];
 
+interface StoresOptions {
+  readonly timezone?: string;
+  readonly queueForInflux?: boolean;
+  readonly revisionsMax?: number;
+}
+
+/** Does jobs on this thread. */
+export class LocalHand implements BatchHand {
+  readonly #runner: BatchRunner;
+  isAlive = true;
+
+  constructor(path: string, calendar: Calendar) {
+    this.#runner = openBatchRunner(path, calendar);
+  }
+
+  async run(job: BatchJob): Promise<BatchDone> {
+    return this.#runner.run(job);
+  }
+
+  async end(): Promise<void> {
+    if (this.isAlive) this.#runner.close();
+    this.isAlive = false;
+  }
+}
+
 /** The aggregator's stores on a real file, and frames as agents make them, without agents. */
 export class Stores {
   readonly path: string = join(tempFolder(), "aggregator.db");
@@ -28,14 +59,20 @@ export class Stores {
   readonly agents: AgentStore = new AgentStore(this.db);
   readonly frames: FrameStore;
   readonly reports: ReportStore;
+  readonly calendar: Calendar;
   /** The aggregator's clock, ms. */
   nowMs = 1000;
   readonly #seqs = new Map<string, number>();
 
-  constructor({ timezone = "UTC", queueForInflux = false }: { timezone?: string; queueForInflux?: boolean } = {}) {
-    const calendar = createCalendar(timezone);
-    this.frames = new FrameStore(this.db, calendar, { queueForInflux });
-    this.reports = new ReportStore(this.db, this.history, calendar);
+  constructor({ timezone = "UTC", queueForInflux = false, revisionsMax = 10 }: StoresOptions = {}) {
+    this.calendar = createCalendar(timezone);
+    this.frames = new FrameStore(this.db, this.calendar, { queueForInflux });
+    this.reports = new ReportStore(this.db, this.history, this.calendar, { revisionsMax });
+  }
+
+  /** A queue whose jobs are done here and now, on a connection of their own, as their thread does them. */
+  queue(log: (line: string) => void = () => {}): BatchQueue {
+    return createBatchQueue(() => new LocalHand(this.path, this.calendar), log);
   }
 
   /** Says hello for an agent and names its series: device/metric, at site s, in the order of their indexes. */

@@ -1,6 +1,6 @@
 import * as assert from "uvu/assert";
+import { DRAFTS_MAX, ThresholdStore } from "@weir/aggregator/stores/thresholds";
 import { trainDraft } from "@weir/aggregator/jobs/train";
-import { ThresholdStore } from "@weir/aggregator/stores/thresholds";
 import { CodedError } from "@weir/shared/errors";
 import { suite } from "../support/suite.ts";
 import type { TestReading } from "./stores-fixture.ts";
@@ -139,4 +139,22 @@ test("trains from the last days of each series, counted from its own newest read
       ["pump", 9],
     ],
   );
+});
+
+test("keeps the newest drafts, and every published version", () => {
+  const store = new ThresholdStore(stores.db);
+  const { version: _, ...plan } = versionOf(1, 0, 1);
+  for (let i = 1; i <= DRAFTS_MAX + 5; i++) {
+    const { version } = store.addDraft(plan);
+    if (i <= 2) store.publish(version, 0);
+  }
+  const { rules: _rules, series: _series, ...head } = { ...plan, version: store.nextVersion() };
+  const body = new TextEncoder().encode(JSON.stringify({ ...plan, version: head.version }));
+  assert.ok(store.addDraftBody(head, body));
+  assert.is(store.addDraftBody(head, body), false, "that number is taken");
+  const numbers = store.list().map(({ version }) => version);
+  const drafts = Array.from({ length: DRAFTS_MAX }, (__, i) => head.version - i);
+  assert.equal(numbers, [...drafts, 2, 1]);
+  assert.equal(store.get(head.version), { ...plan, version: head.version });
+  assert.equal([store.listing(head.version)?.rules, store.listing(head.version)?.state], [1, "draft"]);
 });

@@ -76,6 +76,9 @@ async function connected(agent: string, incarnation = "i1", versions: number[] =
   return raw;
 }
 
+/** How far the aggregator's clock is off, ms. */
+let clockOffMs: number;
+
 function serve(): void {
   events = [];
   const live = createLiveEvents();
@@ -84,13 +87,14 @@ function serve(): void {
   server = createUplinkServer(stores.db, stores.frames, stores.agents, thresholds, live, {
     token: "secret",
     timezone: "Europe/Berlin",
-    now: Date.now,
+    now: () => Date.now() + clockOffMs,
     log: (line) => log.push(line),
     issuedRevisions: () => [{ day: "2026-03-13", revision: 2 }],
   });
 }
 
 test.before.each(async () => {
+  clockOffMs = 0;
   stores = new Stores();
   log = [];
   agents = [];
@@ -354,6 +358,15 @@ test("the same agent again takes the place of its half-open connection", async (
   await eventually(() => assert.ok(first.closeCode));
   second.frame("data", 1, NAMES);
   await eventually(() => assert.is(lastAck(second, "data"), 1));
+  assert.ok(server.isConnected("a"));
+});
+
+test("an aggregator's clock that is set forward ends no connection", async () => {
+  const agent = await connected("a");
+  clockOffMs = 86_400_000;
+  // It looks for dead connections every five seconds.
+  await new Promise((resolve) => setTimeout(resolve, 5500));
+  assert.is(agent.closeCode, undefined);
   assert.ok(server.isConnected("a"));
 });
 

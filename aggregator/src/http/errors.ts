@@ -22,13 +22,27 @@ export function notFound(message: string): HttpError {
   return new HttpError(404, "NOT_FOUND", message);
 }
 
+/** 410: says what is no longer there. */
+export function gone(message: string): HttpError {
+  return new HttpError(410, "GONE", message);
+}
+
 /** The body of every error. */
 export interface ErrorBody {
   readonly error: { readonly code: string; readonly message: string };
 }
 
 /** Codes of Queries that don't tell their status by how they begin. */
-const STATUS_OF_CODE: ReadonlyMap<string, number> = new Map([["NO_HISTORY", 409]]);
+const STATUS_OF_CODE: ReadonlyMap<string, number> = new Map([
+  ["NO_HISTORY", 409],
+  ["BATCH_BUSY", 503],
+  ["BATCH_ENDED", 503],
+  ["BATCH_TOO_LONG", 503],
+  ["BATCH_CLOSED", 503],
+]);
+
+/** What is busy or ending now may be asked again after this long, s. */
+const RETRY_AFTER_S = 10;
 
 /** The HTTP status of a CodedError from Queries; undefined: not the caller's doing. */
 export function statusOfCode(code: string): number | undefined {
@@ -50,6 +64,7 @@ export function createErrorHandler(
   return (error, request, reply) => {
     const { status, body } = describeError(error);
     if (status >= 500) log(`${request.method} ${request.url} failed: ${stackOf(error)}`);
+    if (status === 503) reply.header("retry-after", RETRY_AFTER_S);
     void reply.code(status).type("application/json").send(body);
   };
 }

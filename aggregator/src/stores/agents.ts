@@ -39,8 +39,12 @@ export class AgentStore {
     this.#db = db;
   }
 
-  /** Notes a hello. */
+  /** Notes a hello. Names of the agent's other data files are forgotten: one that comes back sends them again. */
   seen(origin: FrameOrigin, software: string, nowMs: number): void {
+    for (const side of ["<", ">"]) {
+      const sql = `DELETE FROM agent_series WHERE agent = ? AND incarnation ${side} ?`;
+      this.#db.run(sql, origin.agent, origin.incarnation);
+    }
     this.#db.run(
       `INSERT INTO agents (agent, incarnation, software, last_seen_ms) VALUES (?, ?, ?, ?)
        ON CONFLICT (agent) DO UPDATE SET incarnation = excluded.incarnation, software = excluded.software,

@@ -115,7 +115,10 @@ export class SqlCellStore implements CellStore {
       const deleted = this.#db.run(DELETE_WINDOWS_OF_SERIES, { series, beforeMs: fromMs, lengthMs: HOUR_MS });
       const sql =
         "UPDATE series SET windows_from_ms = max(coalesce(windows_from_ms, @fromMs), @fromMs) WHERE id = @series";
-      if (deleted > 0) this.#db.run(sql, { fromMs, series });
+      if (deleted === 0) return;
+      this.#db.run(sql, { fromMs, series });
+      // However long InfluxDB is away, no more waits for it than there are windows.
+      this.#db.run("DELETE FROM influx_queue WHERE series = ? AND start_ms < ?", series, fromMs);
     });
   }
 

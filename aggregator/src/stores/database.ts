@@ -73,13 +73,14 @@ CREATE TABLE thresholds (
 );
 CREATE TABLE threshold_acks (agent TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (agent, version)) WITHOUT ROWID;
 
--- devices, worst_health and completeness are those of the body, which is long. changes: against the revision before.
+-- devices, worst_health and completeness are those of the body, which is long: canonical JSON by gzip, or, in files of
+-- before, as text; empty: no longer kept. changes: against the revision before.
 CREATE TABLE reports (
   id INTEGER PRIMARY KEY, day TEXT NOT NULL, revision INTEGER NOT NULL, issued_ms INTEGER NOT NULL,
   devices INTEGER NOT NULL, worst_health REAL NOT NULL, completeness TEXT NOT NULL, changes TEXT, body TEXT NOT NULL,
   UNIQUE (day, revision)
 );
--- Local days with readings; changed: since the day's report was last looked at.
+-- Local days with readings; changed: since the day's report was last looked at, see day-marks.ts.
 CREATE TABLE days (day TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE day_health (day TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 
@@ -89,7 +90,13 @@ CREATE TABLE influx_queue (
 ) WITHOUT ROWID;
 `;
 
-/** A connection with statements prepared once. Synchronous; the one writer of the file. */
+/** What is left of the write-ahead log once it is through; it grows while a long read transaction holds its snapshot. */
+const WAL_BYTES_KEPT: number = 64 * 2 ** 20;
+
+/** Only for speed: a file may lack them. */
+const INDEXES = "CREATE INDEX IF NOT EXISTS alerts_by_start ON alerts (started_ms DESC, id);";
+
+/** A connection with statements prepared once. Synchronous. One of a process writes the file; others may read it. */
 export class SqlDatabase {
   readonly #db: SQLite.Database;
   readonly #statements = new Map<string, SQLite.Statement>();
@@ -122,9 +129,15 @@ export class SqlDatabase {
     this.#db.pragma("journal_mode = WAL");
     this.#db.pragma("synchronous = FULL");
     this.#db.pragma("cache_size = -65536");
+    this.#db.pragma("temp_store = MEMORY");
+    this.#db.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
+    // Additions that files of this version may lack.
+    const hasTables = this.#db.pragma("user_version", { simple: true }) === SCHEMA_VERSION;
+    if (hasTables) this.#db.exec(INDEXES);
     if (this.#db.pragma("user_version", { simple: true }) !== 0) return;
     this.#db.transaction(() => {
       this.#db.exec(TABLES);
+      this.#db.exec(INDEXES);
       this.#db.pragma(`user_version = ${SCHEMA_VERSION}`);
     })();
   }

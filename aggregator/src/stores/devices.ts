@@ -10,41 +10,56 @@ export interface DeviceStates {
   readonly quarantines: ReadonlyMap<string, Quarantine>;
 }
 
-interface SeriesRow {
-  readonly agent: string;
+interface DeviceRow {
   readonly site: string;
   readonly device: string;
-  readonly metric: string;
-  readonly first_ts_ms: number;
-  readonly last_ts_ms: number;
-  readonly last_value: number;
+  readonly agent: string;
+  /** JSON, by name. */
+  readonly metrics: string;
+  readonly firstTsMs: number;
+  readonly lastTsMs: number;
 }
 
+/** Devices read at once: some milliseconds, between which alerts and requests have their turn. */
+const DEVICES_PER_TURN = 500;
+
+/** Of its agents, a device shows that of the first metric by name. */
+const DEVICE_COLUMNS = `site, device, json_group_array(agent ORDER BY metric) ->> '$[0]' AS agent,
+  json_group_array(metric ORDER BY metric) AS metrics, min(first_ts_ms) AS firstTsMs, max(last_ts_ms) AS lastTsMs`;
+
+const DEVICES_AFTER = `SELECT ${DEVICE_COLUMNS} FROM series
+  WHERE last_ts_ms IS NOT NULL AND (site, device) > (?, ?) GROUP BY site, device ORDER BY site, device LIMIT ?`;
+
+const DEVICE = `SELECT ${DEVICE_COLUMNS} FROM series
+  WHERE last_ts_ms IS NOT NULL AND site = ? AND device = ? GROUP BY site, device`;
+
 /** Devices that have readings, by site and name. */
-export function listDevices(db: SqlDatabase, { health, firing, quarantines }: DeviceStates): DeviceView[] {
-  const rows = db.all<SeriesRow>("SELECT * FROM series WHERE last_ts_ms IS NOT NULL ORDER BY site, device, metric");
-  const byDevice = new Map<string, SeriesRow[]>();
-  for (const row of rows) {
-    const name = `${row.site}/${row.device}`;
-    const known = byDevice.get(name);
-    if (known) known.push(row);
-    else byDevice.set(name, [row]);
+export async function listDevices(db: SqlDatabase, states: DeviceStates): Promise<DeviceView[]> {
+  const views: DeviceView[] = [];
+  for (;;) {
+    const { site, device } = views.at(-1) ?? { site: "", device: "" };
+    const rows = db.all<DeviceRow>(DEVICES_AFTER, site, device, DEVICES_PER_TURN);
+    for (const row of rows) views.push(viewOf(row, states));
+    if (rows.length < DEVICES_PER_TURN) return views;
+    await new Promise((resolve) => setImmediate(resolve));
   }
-  return [...byDevice].map(([name, series]) => {
-    const lastTsMs = Math.max(...series.map((row) => row.last_ts_ms));
-    return {
-      site: series[0]!.site,
-      device: series[0]!.device,
-      agent: series[0]!.agent,
-      metrics: series.map(({ metric }) => metric),
-      firstTsMs: Math.min(...series.map((row) => row.first_ts_ms)),
-      lastTsMs,
-      watermarkMs: lastTsMs,
-      firing: firing.get(name) ?? 0,
-      health: health.get(name) ?? null,
-      quarantine: quarantines.get(name) ?? null,
-    };
-  });
+}
+
+function viewOf(row: DeviceRow, { health, firing, quarantines }: DeviceStates): DeviceView {
+  const { site, device, agent, firstTsMs, lastTsMs } = row;
+  const name = `${site}/${device}`;
+  return {
+    site,
+    device,
+    agent,
+    metrics: JSON.parse(row.metrics) as string[],
+    firstTsMs,
+    lastTsMs,
+    watermarkMs: lastTsMs,
+    firing: firing.get(name) ?? 0,
+    health: health.get(name) ?? null,
+    quarantine: quarantines.get(name) ?? null,
+  };
 }
 
 /** One device with the newest reading of each metric; undefined when it has none. */
@@ -54,13 +69,13 @@ export function deviceDetail(
   site: string,
   device: string,
 ): DeviceDetail | undefined {
-  const view = listDevices(db, states).find((one) => one.site === site && one.device === device);
-  if (!view) return undefined;
+  const row = db.get<DeviceRow>(DEVICE, site, device);
+  if (!row) return undefined;
   const series = db.all<{ metric: string; lastTsMs: number; lastValue: number }>(
     `SELECT metric, last_ts_ms AS lastTsMs, last_value AS lastValue FROM series
      WHERE site = ? AND device = ? AND last_ts_ms IS NOT NULL ORDER BY metric`,
     site,
     device,
   );
-  return { ...view, series };
+  return { ...viewOf(row, states), series };
 }

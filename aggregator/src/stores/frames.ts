@@ -5,9 +5,11 @@ import type { Partial } from "@weir/shared/operators/partial";
 import { applyToWindow, mergeIntoHour } from "@weir/shared/operators/rollup";
 import type { Frame, Lane, TickFrame } from "@weir/shared/wire/messages";
 import { decodeWindows } from "@weir/shared/wire/partial-codec";
+import { AheadAlerts } from "./ahead-alerts.ts";
 import { alertById } from "./alerts.ts";
 import { SqlCellStore } from "./cells.ts";
 import type { SqlDatabase } from "./database.ts";
+import { markDays, markDayWithReadings } from "./day-marks.ts";
 
 /** Who sent a frame. */
 export interface FrameOrigin {
@@ -52,6 +54,12 @@ interface SeriesState {
   unmergedHourMs: number;
 }
 
+interface SeriesOwner {
+  readonly agent: string;
+  readonly firstTsMs: number | null;
+  readonly lastTsMs: number | null;
+}
+
 interface SeriesStateRow {
   readonly firstTsMs: number | null;
   readonly lastTsMs: number | null;
@@ -66,7 +74,8 @@ interface Place {
   readonly day: string;
 }
 
-const SERIES_AGENT = "SELECT agent FROM series WHERE site = ? AND device = ? AND metric = ?";
+const SERIES_AGENT = `SELECT agent, first_ts_ms AS firstTsMs, last_ts_ms AS lastTsMs FROM series
+  WHERE site = ? AND device = ? AND metric = ?`;
 const SERIES_STATE = `SELECT first_ts_ms AS firstTsMs, last_ts_ms AS lastTsMs, last_value AS lastValue,
   windows_from_ms AS windowsFromMs FROM series WHERE id = ?`;
 const WRITE_SERIES_STATE =
@@ -85,9 +94,6 @@ const WINDOWS_MERGED_A_TICK = 512;
 /** Places of windows that are remembered, at most. */
 const PLACES_MAX = 1024;
 
-/** Alerts of one agent that are applied ahead of their turn, at most; others wait for it. */
-const AHEAD_REMEMBERED_MAX = 10_000;
-
 /** Series by agent index that are remembered, at most, before the memory is begun anew. */
 const SERIES_REMEMBERED_MAX = 500_000;
 
@@ -105,14 +111,15 @@ export class FrameStore {
   #seriesRemembered = 0;
   #lateReplacements = 0;
   readonly #places = new Map<number, Place>();
-  /** By agent and incarnation; see applyAhead. Not stored: after a start older frames are applied, then those ahead again. */
-  readonly #ahead = new Map<string, Map<string, number>>();
+  /** See applyAhead. */
+  readonly #ahead: AheadAlerts;
 
   constructor(db: SqlDatabase, calendar: Calendar, options: { readonly queueForInflux: boolean }) {
     this.#db = db;
     this.#cells = new SqlCellStore(db);
     this.#calendar = calendar;
     this.#queueForInflux = options.queueForInflux;
+    this.#ahead = new AheadAlerts(db);
   }
 
   /** Windows that agents judged anew after they had been deleted here, since the start. */
@@ -137,11 +144,11 @@ export class FrameStore {
         this.#applyPartials(origin, frame.windows, frame.replace, changes);
         break;
       case "alerts": {
-        const ahead = this.#aheadOf(origin);
         for (const alert of frame.alerts) {
+          const aheadSeq = this.#ahead.seq(origin, alert.id);
           // What a newer frame says of it is applied already.
-          if ((ahead.get(alert.id) ?? 0) > seq) continue;
-          ahead.delete(alert.id);
+          if (aheadSeq > seq) continue;
+          if (aheadSeq > 0) this.#ahead.forget(origin, alert.id);
           this.#applyAlert(origin.agent, alert, nowMs, changes);
         }
         break;
@@ -160,21 +167,14 @@ export class FrameStore {
    */
   applyAhead(origin: FrameOrigin, seq: number, frame: Frame, nowMs: number, changes: FrameChanges): void {
     if (frame.kind !== "alerts" || seq <= this.appliedSeq(origin, "alerts")) return;
-    const ahead = this.#aheadOf(origin);
+    let room = this.#ahead.room(origin);
     for (const alert of frame.alerts) {
       // A watcher of more than that many waits for their turn.
-      if ((ahead.get(alert.id) ?? 0) >= seq || ahead.size >= AHEAD_REMEMBERED_MAX) continue;
-      ahead.set(alert.id, seq);
+      if (room <= 0 || this.#ahead.seq(origin, alert.id) >= seq) continue;
+      this.#ahead.remember(origin, alert.id, seq);
+      room--;
       this.#applyAlert(origin.agent, alert, nowMs, changes);
     }
-  }
-
-  /** By the id of an alert that is applied ahead of its turn: the number of the frame. */
-  #aheadOf(origin: FrameOrigin): Map<string, number> {
-    const name = `${origin.agent}/${origin.incarnation}`;
-    let ahead = this.#ahead.get(name);
-    if (!ahead) this.#ahead.set(name, (ahead = new Map()));
-    return ahead;
   }
 
   /** Series of an agent that are named here: it sends the names of the others before its frames. */
@@ -185,14 +185,28 @@ export class FrameStore {
 
   /** Takes names of series indexes; call within a transaction. */
   name(origin: FrameOrigin, names: ReadonlyArray<readonly [number, string, string, string]>): void {
-    for (const [index, site, device, metric] of names) this.#name(origin, index, site, device, metric);
+    const taken = { fromMs: Infinity, toMs: -Infinity };
+    for (const [index, site, device, metric] of names) this.#name(origin, index, site, device, metric, taken);
+    // The lineage of days that have readings of these series names another agent from now on, and that agent's clock
+    // decides which of the days are over.
+    if (taken.fromMs <= taken.toMs) this.#changeDays(taken.fromMs, taken.toMs);
   }
 
-  #name(origin: FrameOrigin, index: number, site: string, device: string, metric: string): void {
+  /** taken: is widened by the time from which on, and up to which, the series had readings of another agent. */
+  #name(
+    origin: FrameOrigin,
+    index: number,
+    site: string,
+    device: string,
+    metric: string,
+    taken: { fromMs: number; toMs: number },
+  ): void {
     const { agent, incarnation } = origin;
-    const known = this.#db.get<{ agent: string }>(SERIES_AGENT, site, device, metric);
-    // Another agent's clock decides from now on which of the series' days are over.
-    if (known && known.agent !== agent) this.#db.run("DELETE FROM day_health");
+    const known = this.#db.get<SeriesOwner>(SERIES_AGENT, site, device, metric);
+    if (known && known.agent !== agent && known.firstTsMs !== null) {
+      taken.fromMs = Math.min(taken.fromMs, known.firstTsMs);
+      taken.toMs = Math.max(taken.toMs, known.lastTsMs ?? known.firstTsMs);
+    }
     // What is remembered of the index may come from a transaction that was taken back.
     this.#seriesOf.get(`${agent}/${incarnation}`)?.delete(index);
     this.#db.run(
@@ -252,7 +266,7 @@ export class FrameStore {
       newestTsMs = Math.max(newestTsMs, state.newestTsMs);
     }
     for (const day of days) {
-      this.#db.run("INSERT INTO days VALUES (?, 1) ON CONFLICT DO UPDATE SET changed = 1", day);
+      markDayWithReadings(this.#db, day);
       this.#db.run("DELETE FROM day_health WHERE day = ?", day);
     }
     if (newestTsMs === -Infinity) return;
@@ -331,8 +345,7 @@ export class FrameStore {
   /** Marks the days from that of one time to that of another, both included: their reports may have changed. */
   #changeDays(fromMs: number, toMs: number): void {
     const [from, to] = [this.#calendar.dayOf(fromMs), this.#calendar.dayOf(toMs)];
-    // Days marked already are left alone, so that a tick of an agent changes no page of the file for them.
-    this.#db.run("UPDATE days SET changed = 1 WHERE day >= ? AND day <= ? AND changed = 0", from, to);
+    markDays(this.#db, from, to);
     this.#db.run("DELETE FROM day_health WHERE day >= ? AND day <= ?", from, to);
   }
 
@@ -350,7 +363,7 @@ export class FrameStore {
       );
     }
     const day = this.#calendar.dayOf(alert.startedAtMs);
-    this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", day);
+    markDays(this.#db, day, day);
     const view = alertById(this.#db, alert.id);
     if (view) changes.alerts.push(view);
   }
@@ -364,7 +377,7 @@ export class FrameStore {
     for (const part of ["rejected", "dropped"] as const) {
       for (const [reason, count] of Object.entries(tick[part])) {
         this.#db.run(ADD_LOSS, { dayMs, agent, part, reason, count });
-        this.#db.run("UPDATE days SET changed = 1 WHERE day = ?", day);
+        markDays(this.#db, day, day);
       }
     }
     this.#mergeHours(tick.nowMs, WINDOWS_MERGED_A_TICK);

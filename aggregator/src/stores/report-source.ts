@@ -11,8 +11,9 @@ import { SqlCellStore } from "./cells.ts";
 import type { SqlDatabase } from "./database.ts";
 
 /**
- * What reports are made from, out of SQLite. live: from the hours, which are merged once they are over, with the
- * health of past days where it is kept. batch: everything merged anew from the windows that agents sent.
+ * What reports are made from, out of SQLite, which it only reads: call it within one transaction. live: from the hours,
+ * which are merged once they are over, with the health of past days where it is kept. batch: everything merged anew from
+ * the windows that agents sent.
  */
 export class SqlReportSource implements ReportSource {
   readonly thresholds: ThresholdHistory;
@@ -20,7 +21,8 @@ export class SqlReportSource implements ReportSource {
   readonly #db: SqlDatabase;
   readonly #cells: SqlCellStore;
   readonly #batch: boolean;
-  readonly #computed = new Map<string, ReadonlyMap<string, number>>();
+  /** Health of days that was not kept and is computed now, by day. */
+  readonly computed: Map<string, ReadonlyMap<string, number>> = new Map();
 
   constructor(db: SqlDatabase, thresholds: ThresholdHistory, calendar: Calendar, options: { readonly batch: boolean }) {
     this.#db = db;
@@ -58,11 +60,12 @@ export class SqlReportSource implements ReportSource {
   }
 
   knownHealth(day: string): ReadonlyMap<string, number> {
-    const known = this.#computed.get(day) ?? (this.#batch ? undefined : this.#keptHealth(day));
+    const known = this.computed.get(day) ?? (this.#batch ? undefined : this.#keptHealth(day));
     if (known) return known;
-    const health = dayHealth(this, day);
-    this.#computed.set(day, health);
-    if (!this.#batch) this.#keepHealth(day, health);
+    // A day without a reading has no row, and there is nothing to be looked for in each series.
+    const hasReadings = this.#db.get("SELECT 1 FROM days WHERE day = ?", day) !== undefined;
+    const health = hasReadings ? dayHealth(this, day) : new Map<string, number>();
+    this.computed.set(day, health);
     return health;
   }
 
@@ -87,10 +90,5 @@ export class SqlReportSource implements ReportSource {
   #keptHealth(day: string): ReadonlyMap<string, number> | undefined {
     const row = this.#db.get<{ body: string }>("SELECT body FROM day_health WHERE day = ?", day);
     return row && new Map(JSON.parse(row.body) as Array<[string, number]>);
-  }
-
-  /** Kept until a partial or the end of the day changes it; see FrameStore. */
-  #keepHealth(day: string, health: ReadonlyMap<string, number>): void {
-    this.#db.run("REPLACE INTO day_health VALUES (?, ?)", day, JSON.stringify([...health]));
   }
 }

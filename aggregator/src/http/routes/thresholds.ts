@@ -57,7 +57,7 @@ export function installThresholds(app: FastifyInstance, queries: Queries): void 
             note: { type: "string", maxLength: NOTE_LENGTH_MAX },
           },
         },
-        response: responses(ref("ThresholdListing"), 400, 409),
+        response: responses(ref("ThresholdListing"), 400, 409, 503),
       },
     },
     ({ body }) => {
