@@ -2,14 +2,16 @@ import { mkdirSync } from "node:fs";
 import type { Store } from "@weir/agent/store/store";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import type { Alert } from "@weir/shared/model/alert";
+import { alertId } from "@weir/shared/model/alert";
 import type { DailyReport } from "@weir/shared/model/report";
-import type { Band, ThresholdVersion } from "@weir/shared/model/thresholds";
+import type { ThresholdVersion } from "@weir/shared/model/thresholds";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import type { ClockTick } from "@weir/shared/operators/watched";
-import { exactMean } from "../support/exact-mean.ts";
+import type { PlainAlert } from "../integration/oracle.ts";
+import { expectedAlerts, reportProblems } from "../integration/oracle.ts";
 import type { KeptReading } from "./agent-side.ts";
 import { AgentSide } from "./agent-side.ts";
-import { AggregatorSide, WHOLE } from "./aggregator-side.ts";
+import { AGENT, AggregatorSide, WHOLE } from "./aggregator-side.ts";
 
 /** Readings that must be there, and all else that the plain batch is made of. */
 export interface Given {
@@ -38,8 +40,8 @@ export interface Outcome {
 }
 
 /**
- * Holds what a plant has come to against the plain batch over the same readings, and against counts and sums made here
- * by other means. Returns what is wrong, one line each. folder: for the batch.
+ * Holds what a plant has come to against the plain batch over the same readings, and against the oracle, which shares no
+ * code with either. Returns what is wrong, one line each. folder: for the batch.
  */
 export function checkOutcome(outcome: Outcome, folder: string): string[] {
   const problems: string[] = [];
@@ -47,6 +49,7 @@ export function checkOutcome(outcome: Outcome, folder: string): string[] {
   mkdirSync(folder);
   const batch = plainBatch(given, folder);
   const days = new Set(given.readings.map(({ tsMs }) => given.calendar.dayOf(tsMs)));
+  const reports = new Map<string, DailyReport>();
   for (const day of [...days].toSorted()) {
     const { live, recomputed, replay } = outcome.report(day);
     compare(problems, `${day}: recomputed against live`, recomputed, live);
@@ -54,13 +57,43 @@ export function checkOutcome(outcome: Outcome, folder: string): string[] {
     const report = live === undefined ? undefined : (JSON.parse(live) as DailyReport);
     const plain = batch.aggregator.reports.make(day, { batch: false })?.report;
     compare(problems, `${day}: live against the plain batch`, comparable(report), comparable(plain));
-    if (report) checkDay(problems, given, day, report);
+    if (report) reports.set(day, report);
   }
+  checkByOracle(problems, given, reports, outcome.alerts);
   compareAlerts(problems, "alerts: live against the plain batch", outcome.alerts, batch.aggregator.alerts());
   compareAlerts(problems, "alerts: replay against live", outcome.replayedAlerts, outcome.alerts);
   batch.agent.close();
   batch.aggregator.close();
   return problems;
+}
+
+/** Reports and alerts against what is written of them: see test/integration/oracle.ts. */
+function checkByOracle(
+  problems: string[],
+  { calendar, versions, readings, ticks }: Given,
+  reports: ReadonlyMap<string, DailyReport>,
+  alerts: readonly Alert[],
+): void {
+  const given = {
+    timezone: calendar.timezone,
+    agent: AGENT,
+    readings,
+    versions,
+    ticks: ticks.map(({ nowMs, watching = true }) => ({ nowMs, watching, rejected: {} })),
+  };
+  const healthOf = (day: string, site: string, device: string): number | undefined =>
+    reports.get(day)?.devices.find((one) => one.site === site && one.device === device)?.health;
+  for (const [day, report] of reports) {
+    // What was refused and lost is the ledger's to say.
+    const kept = { ...report, completeness: { ...report.completeness, rejected: {}, dropped: {} } };
+    const found = reportProblems(given, day, kept, undefined, healthOf);
+    problems.push(...found.map((problem) => `${day}, by the oracle: ${problem}`));
+  }
+  // Whether the last gap is a silence depends on when the clock ticked last.
+  const isSure = ({ kind, state }: PlainAlert): boolean => kind !== "silence" || state === "resolved";
+  const ids = (alert: PlainAlert): Alert => ({ ...alert, id: alertId(alert, alert.kind, alert.startedAtMs) });
+  const expected = expectedAlerts(given).filter(isSure).map(ids);
+  compareAlerts(problems, "alerts, by the oracle", alerts.filter(isSure), expected);
 }
 
 /**
@@ -136,56 +169,6 @@ function compareAlerts(problems: string[], what: string, got: readonly Alert[], 
     problems.push(`${what}: ${canonicalJson({ ...alert })} where ${texts.get(alert.id) ?? "nothing"} is expected`);
   }
   for (const alert of missing) problems.push(`${what}: ${canonicalJson({ ...alert })} is missing`);
-}
-
-/** Counts, bounds, means and breaches by plain arithmetic over the readings that must be there. */
-function checkDay(
-  problems: string[],
-  { calendar, versions, readings: all }: Given,
-  day: string,
-  report: DailyReport,
-): void {
-  const bySeries = new Map<string, KeptReading[]>();
-  for (const reading of all) {
-    if (calendar.dayOf(reading.tsMs) !== day) continue;
-    const name = `${reading.site}/${reading.device}/${reading.metric}`;
-    bySeries.set(name, [...(bySeries.get(name) ?? []), reading]);
-  }
-  const seen = report.devices.flatMap(({ site, device, metrics }) =>
-    metrics.map((metric) => ({ ...metric, name: `${site}/${device}/${metric.metric}` })),
-  );
-  const got = seen.map(({ name, count, min, max, mean, breaches }) => ({ name, count, min, max, mean, breaches }));
-  const expected = [...bySeries].map(([name, readings]) => {
-    const values = readings.map(({ value }) => value);
-    const breaches = readings.filter((reading) => isBreach(reading, versions)).length;
-    const bounds = { min: Math.min(...values), max: Math.max(...values), mean: exactMean(values) };
-    return { name, count: values.length, ...bounds, breaches };
-  });
-  const byName = (a: { readonly name: string }, b: { readonly name: string }): number => (a.name < b.name ? -1 : 1);
-  compare(
-    problems,
-    `${day}: sums of the report against the readings acknowledged`,
-    JSON.stringify(got.toSorted(byName)),
-    JSON.stringify(expected.toSorted(byName)),
-  );
-}
-
-function isBreach(reading: KeptReading, versions: readonly ThresholdVersion[]): boolean {
-  const judging = versions
-    .filter(({ effectiveFromMs }) => effectiveFromMs <= reading.tsMs)
-    .toSorted((a, b) => a.effectiveFromMs - b.effectiveFromMs || a.version - b.version)
-    .at(-1);
-  const band = judging && bandOf(reading, judging);
-  if (!band) return false;
-  return reading.value > (band.warningHigh ?? Infinity) || reading.value < (band.warningLow ?? -Infinity);
-}
-
-/** By the hour of the week only in UTC, which is all that is drawn where versions are trained. */
-function bandOf({ site, device, metric, tsMs }: KeptReading, version: ThresholdVersion): Band | undefined {
-  const own = version.series.find((one) => one.site === site && one.device === device && one.metric === metric);
-  if (!own) return version.rules.findLast(({ match }) => ["*", metric].includes(match.metric))?.band;
-  const time = new Date(tsMs);
-  return own.hourOfWeek?.[((time.getUTCDay() + 6) % 7) * 24 + time.getUTCHours()] ?? own.band;
 }
 
 /** Readings by the ledger's groups: received, stored, duplicate, rejected, dropped, lost. */

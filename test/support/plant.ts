@@ -31,6 +31,8 @@ export interface Plant {
   nowMs: number;
   /** Publishes one reading as a JSON message. */
   send(topic: string, tsMs: number, value: number): void;
+  /** Publishes a message as it stands. */
+  sendText(topic: string, payload: string): void;
   /** As a kill -9 and a start: everything not committed is gone. */
   restart(): void;
   /** Moves frames from the outbox to the aggregator. lostAcks: they stay in the outbox, as if the ack never came. */
@@ -41,6 +43,8 @@ export interface Plant {
   ticks(): ClockTick[];
   /** Publishes a version at the aggregator and takes it to the agent. */
   publish(version: ThresholdVersion): void;
+  /** The day's report by the live path; undefined where there are no readings. */
+  liveReport(day: string): string | undefined;
   /** The day's report by each path; undefined where there are no readings. */
   reports(day: string): { readonly live?: string; readonly batch?: string; readonly replay?: string };
   /** Alerts at the aggregator, withdrawn ones left out, by id. */
@@ -115,7 +119,10 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
     pipeline: undefined as unknown as Pipeline,
     port: undefined as IngestPort | undefined,
     send(topic: string, tsMs: number, value: number): void {
-      const bytes = Buffer.from(JSON.stringify({ ts: tsMs, value }));
+      plant.sendText(topic, JSON.stringify({ ts: tsMs, value }));
+    },
+    sendText(topic: string, payload: string): void {
+      const bytes = Buffer.from(payload);
       const port = (plant.port ??= plant.pipeline.intake.open("test"));
       port.turn();
       port.accept(newTopic(topic), bytes, 0, bytes.length);
@@ -147,8 +154,11 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
       history.add(version);
       plant.pipeline.addThresholds(version);
     },
+    liveReport(day: string): string | undefined {
+      return reports.make(day, { batch: false })?.bytes;
+    },
     reports(day: string) {
-      const live = reports.make(day, { batch: false })?.bytes;
+      const live = plant.liveReport(day);
       const batch = reports.make(day, { batch: true })?.bytes;
       const made = dailyReport(replayLog(plant.store, calendar, AGENT, { windowMs: 300_000 }), day, 1);
       return {

@@ -6,15 +6,20 @@ export type AlertKind = "high" | "low" | "silence";
 /** How bad: readings outside the warning limits, or outside the critical ones. */
 export type Severity = "warning" | "critical";
 
-/** firing: the episode goes on. resolved: no breach for longer than its gap. withdrawn: late data took it back. */
+/**
+ * firing: the episode goes on. resolved: a later reading of the series came, and no breach within the gap. withdrawn: late
+ * data took it back.
+ */
 export type AlertState = "firing" | "resolved" | "withdrawn";
 
 /**
- * An episode of breaches of one series and kind, closer together than a gap, as agents ship it and the API shows it.
+ * An episode of breaches of one series and kind, none further from the one before than its band's gap, as agents ship it
+ * and the API shows it.
  *
  * id is deterministic (alertId), so the same episode sent twice is one alert. Times are event times in milliseconds.
  * value is the worst reading; low, high and thresholdVersion are the warning limits and version that judged it (null:
- * no such limit). breaches counts readings outside the warning limits. endedAtMs is the last breach, null while firing.
+ * no such limit). breaches counts readings outside the limits, warning or critical. endedAtMs is the last breach, null
+ * while firing.
  *
  * A silence starts at the last reading before it and ends at the next one. value is its length in seconds, while firing
  * the length at which it fired; high is that length as well, low null, breaches 0; thresholdVersion is the one in force

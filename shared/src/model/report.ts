@@ -42,11 +42,12 @@ export interface DeviceReport {
   readonly availability: number;
   readonly readings: number;
   /**
-   * By each metric's interval, from its first reading ever on. Of a day that is not over: up to the clock of the agent,
-   * or the device's own newest reading where that is ahead; no other device's clock has a say.
+   * By each metric's interval, that of its band whatever the hour of the week, from its first reading ever on. Of a day
+   * that is not over: up to the clock of the agent, or the device's own newest reading where that is ahead; no other
+   * device's clock has a say.
    */
   readonly expectedReadings: number;
-  /** Episodes that fired and began on this day. */
+  /** Alerts that began on this day: episodes that fired, and silences. */
   readonly alerts: number;
   readonly breaches: number;
   readonly metrics: readonly MetricReport[];
@@ -57,7 +58,7 @@ export interface DeviceReport {
 export interface Completeness {
   readonly readings: number;
   readonly expectedReadings: number;
-  /** readings that came ÷ expected, capped at 1 an hour and series; 1 where nothing was expected. */
+  /** readings that came ÷ expected, of each series' day no more counted than expected; 1 where nothing was expected. */
   readonly ratio: number;
   /** Readings without a time of their own, stamped on receipt: at-least-once, so possibly counted twice. */
   readonly stampedReadings: number;

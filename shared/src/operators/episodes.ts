@@ -4,8 +4,8 @@ import type { SeriesKey } from "../model/reading.ts";
 import type { Band } from "../model/thresholds.ts";
 
 /**
- * An episode: breaches of one series and kind, each closer to the one before than that one's gap. A pure function of
- * the set of breaches. Plain data, so that it can be stored and sent.
+ * An episode: breaches of one series and kind, each no further from the one before than that one's gap. A pure function
+ * of the set of breaches. Plain data, so that it can be stored and sent.
  */
 export interface Episode {
   readonly series: number;

@@ -23,7 +23,7 @@ export interface Partial {
   readonly firstValue: number;
   readonly lastTsMs: number;
   readonly lastValue: number;
-  /** Readings below and above the warning limits, and of those the ones outside the critical limits. */
+  /** Readings below and above the limits, warning or critical, and of those the ones outside the critical limits. */
   readonly low: number;
   readonly high: number;
   readonly critical: number;
