@@ -160,7 +160,9 @@ class LocalHost implements CoreHost {
       this.#opened.core.tick();
     } catch (error) {
       store.close();
-      throw error;
+      if (isDamage(error) || error instanceof CodedError) throw error;
+      const message = `Cannot write ${path}: ${errorMessage(error)}. Check its permissions and the disk.`;
+      throw new CodedError("NO_DATA_FILE", message, { cause: error });
     }
   }
 

@@ -87,7 +87,9 @@ async function main(): Promise<number> {
   } catch (error) {
     // A file that is damaged is no mistake of this program: whatever SQLite says of it is enough.
     if (!(error instanceof CodedError || isDamage(error))) throw error;
-    process.stderr.write(`weir-agent: ${errorMessage(error)}\n`);
+    const problem = errorMessage(error);
+    const isUnnamed = isDamage(error) && !problem.includes(dataFile(values));
+    process.stderr.write(`weir-agent: ${isUnnamed ? `${dataFile(values)} is damaged: ` : ""}${problem}\n`);
     return error instanceof CodedError && MISTAKES.has(error.code) ? 2 : 1;
   }
 }

@@ -337,3 +337,12 @@ test("other numbers take no more bytes than they need", () => {
   const seconds = bytesEach(wholeSeconds);
   assert.ok(seconds < 2.6, `whole seconds: ${seconds} bytes`);
 });
+
+test("what a damaged row holds in place of bytes is refused like any other block", () => {
+  for (const body of [null, "text", 7]) {
+    assert.throws(
+      () => decodeBlock(body as unknown as Uint8Array),
+      (error: CodedError) => error.code === "BAD_BLOCK",
+    );
+  }
+});

@@ -128,7 +128,7 @@ test("from some day on and device by device, a replay makes the reports and aler
       }
       plant.close();
     }),
-    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 25) },
+    { numRuns: Number(process.env["WEIR_PROPERTY_RUNS"] ?? 10) },
   );
 });
 

@@ -1,4 +1,4 @@
-import { cpSync } from "node:fs";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import mqtt from "mqtt";
@@ -123,6 +123,56 @@ for (const threads of ["1", "2"]) {
     await waitForReadings(aggregator, 3);
   });
 }
+
+test("a frame of the outbox that a disk has changed is not sent, and does not keep the rest from the aggregator", async () => {
+  const aggregator = await startAggregator();
+  const settings = { "data.on_corrupt": "fresh", "log.age_max": "3650d", "time.ahead_max": "365d" };
+  const folder = tempFolder();
+  cpSync(copyOfSample(), folder, { recursive: true });
+  const db = new Database(join(folder, "agent.db"));
+  const row = db.prepare("SELECT seq, body FROM outbox WHERE lane = 'data' ORDER BY seq LIMIT 1 OFFSET 3").get() as {
+    seq: number;
+    body: Buffer;
+  };
+  row.body[row.body.length - 1]! ^= 1;
+  db.prepare("UPDATE outbox SET body = ? WHERE lane = 'data' AND seq = ?").run(row.body, row.seq);
+  db.close();
+  const running = await startAgent({ ...settings, "uplink.url": aggregator.uplinkUrl }, "", folder);
+  await running.process.waitForOutput(/is damaged: frame \d+ of data in the outbox is not as it was written/);
+  const { mqttPort } = await running.process
+    .waitForOutput(/goes on with the new file[\s\S]*MQTT endpoint .*:(\d+)/)
+    .then(([, port]) => ({ mqttPort: Number(port) }));
+  const device = await mqtt.connectAsync(`mqtt://127.0.0.1:${mqttPort}`);
+  await device.publishAsync("sensors/s/new/a", "1", { qos: 1 });
+  await device.endAsync();
+  await eventually(async () => assert.ok((await aggregator.devices()).some(({ device: name }) => name === "new")), {
+    timeoutMs: 20_000,
+  });
+  await running.process.stop();
+  const lost = reading(folder, (store) => store.ledger()).find(({ reason }) => reason === "lost.data_file");
+  assert.ok(lost && lost.count > 0, JSON.stringify(lost));
+});
+
+test("an import that meets damage sets the file aside, and the next goes on", async () => {
+  const folder = tempFolder();
+  cpSync(copyOfSample(), folder, { recursive: true });
+  const db = new Database(join(folder, "agent.db"));
+  const { seq, body, tsMs } = db
+    .prepare("SELECT seq, body, min_ts AS tsMs FROM log WHERE kind = 1 ORDER BY seq LIMIT 1")
+    .get() as { seq: number; body: Buffer; tsMs: number };
+  body[body.length - 1]! ^= 1;
+  db.prepare("UPDATE log SET body = ? WHERE seq = ?").run(body, seq);
+  db.close();
+  const file = join(tempFolder(), "late.csv");
+  writeFileSync(file, `time,site,device,metric,value\n${tsMs},s,d,metric-0,-77.5\n`);
+  const args = ["import", file, "--data.dir", folder, "--log.age_max", "3650d"];
+  const end = await agent(...args);
+  assert.is(end.code, 1, end.stdout);
+  assert.match(end.stderr, /is damaged: .*its checksum is another.* a new file is in its place.*Import again/);
+  assert.is(setAsideFiles(join(folder, "agent.db")).length, 1);
+  const again = await agent(...args);
+  assert.not.match(again.stderr, /damaged/);
+});
 
 test("exit ends a running agent with 1, its connections without an acknowledgement", async () => {
   const running = await startAgent({ "data.on_corrupt": "exit" });

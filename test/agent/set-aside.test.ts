@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import * as assert from "uvu/assert";
@@ -131,6 +131,16 @@ test("a file of another version, and a crash while a file is set aside, harm not
   other.close();
   assert.is(await run(folder), "another version");
   assert.is(setAsideFiles(path).length, 1);
+});
+
+test("a file of which next to nothing is left is not taken for a new one", async () => {
+  for (const bytes of [0, 1, 2, 99]) {
+    const folder = copyOfSample();
+    rmSync(join(folder, "agent.db-wal"));
+    truncateSync(join(folder, "agent.db"), bytes);
+    assert.is(await run(folder), "set aside", `${bytes} bytes`);
+    assert.is(await run(folder), "ran", `${bytes} bytes`);
+  }
 });
 
 test("the newest damaged files are kept, under names of their own", () => {

@@ -3,7 +3,10 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { openDataFile } from "@weir/agent/store/data-file";
+import { partialFrames } from "@weir/agent/pipeline/frames";
+import type { OutboxRow, WaitingRefold } from "@weir/agent/store/commit-batch";
 import type { Store } from "@weir/agent/store/store";
+import { WindowAccumulator } from "@weir/shared/operators/windows";
 import { SCHEMA_VERSION } from "@weir/agent/store/schema";
 import { Store as AgentStore } from "@weir/agent/store/store";
 import { CodedError } from "@weir/shared/errors";
@@ -136,30 +139,52 @@ test("acknowledges one lane up to a frame and no further", () => {
   assert.is(store.outboxBytes, 12);
 });
 
-test("drops the oldest partials of a full outbox and nothing else, and counts those that cannot be made again", () => {
-  const frames = [
-    frame("data", 100, false),
-    ...Array.from({ length: 6 }, () => frame("data", 100)),
-    frame("alerts", 100),
-  ];
-  store.commit({ ...EMPTY_BATCH, frames });
-  assert.equal(store.trimOutbox(800), { frames: 0, bytes: 0, lostReadings: 0, refolds: [] });
-  // Their bodies cannot be read.
-  assert.equal(store.trimOutbox(550), { frames: 3, bytes: 300, lostReadings: 21, refolds: [] });
-  assert.equal(seqs("data"), [1, 5, 6, 7]);
-  assert.is(store.outboxBytes, 500);
-  assert.is(store.trimOutbox(0).lostReadings, 21);
+const FIRST_MS = 60_000 * 2 ** 24;
+
+/** Frames of seven readings each, of series 1, 2, 3, 1, …, a minute after the other. */
+function partialRows(count: number): OutboxRow[] {
+  const fold = new WindowAccumulator(60_000);
+  return Array.from({ length: count }, (_, i) => {
+    for (let reading = 0; reading < 7; reading++) fold.add(1 + (i % 3), FIRST_MS + i * 60_000 + reading, 1, 0, 0, 0);
+    return partialFrames(fold.drain())[0]!;
+  });
+}
+
+test("the oldest partials of a full outbox go and nothing else, and wait to be made again", () => {
+  const partials = partialRows(6);
+  const bytes = partials[0]!.body.length;
+  assert.ok(partials.every(({ body }) => body.length === bytes));
+  store.commit({ ...EMPTY_BATCH, frames: [frame("data", 100, false), ...partials, frame("alerts", 100)] });
+  assert.equal(store.trimOutbox(200 + 6 * bytes), { frames: 0, bytes: 0, lostReadings: 0, refolds: [] });
+  const wait = (series: number, fromMs: number, owed: number): WaitingRefold => ({
+    series,
+    fromMs: FIRST_MS + fromMs,
+    replacePartials: true,
+    owed,
+  });
+  assert.equal(store.trimOutbox(200 + 4 * bytes + 1), {
+    frames: 2,
+    bytes: 2 * bytes,
+    lostReadings: 0,
+    refolds: [wait(1, 0, 7), wait(2, 60_000, 7)],
+  });
+  assert.equal(seqs("data"), [1, 4, 5, 6, 7]);
+  assert.is(store.outboxBytes, 200 + 4 * bytes);
+  assert.is(store.trimOutbox(0).frames, 4);
   assert.equal(seqs("data"), [1]);
   assert.equal(seqs("alerts"), [1]);
   assert.is(store.outboxBytes, 200);
   reopen();
   assert.is(store.outboxBytes, 200);
+  assert.equal(store.waitingRefolds(), [wait(1, 0, 14), wait(2, 60_000, 14), wait(3, 120_000, 14)]);
 });
 
 test("drops thousands of partials in well under a second", () => {
-  store.commit({ ...EMPTY_BATCH, frames: Array.from({ length: 4000 }, () => frame("data", 500)) });
+  const partials = partialRows(4000);
+  const bytes = partials.reduce((sum, { body }) => sum + body.length, 0);
+  store.commit({ ...EMPTY_BATCH, frames: partials });
   const startMs = performance.now();
-  assert.is(store.trimOutbox(500 * 100).frames, 3900);
+  assert.ok(store.trimOutbox(bytes / 40).frames > 3800);
   const tookMs = performance.now() - startMs;
   assert.ok(tookMs < 1000, `took ${Math.round(tookMs)} ms`);
 });
@@ -283,12 +308,14 @@ test("refuses a file of another version, another kind, and one that is not there
 
 test("brings a file of the version before up to this one; a reader takes it as it is", () => {
   const made = new Database(path);
-  made.exec("ALTER TABLE refolds DROP COLUMN owed; INSERT INTO refolds VALUES (3, 5, 1)");
+  made.exec(`ALTER TABLE refolds DROP COLUMN owed; INSERT INTO refolds VALUES (3, 5, 1);
+    ALTER TABLE outbox DROP COLUMN checksum; INSERT INTO outbox VALUES ('data', 1, 0, 0, x'00')`);
   made.pragma("user_version = 3");
   made.close();
   new AgentStore(path, { readonly: true }).close();
   reopen();
   assert.equal(store.waitingRefolds(), [{ series: 3, fromMs: 5, replacePartials: true, owed: 0 }]);
+  assert.is(store.frames("data", 0, 10).length, 1);
   assert.is(store.sql.get<{ user_version: number }>("PRAGMA user_version")!.user_version, SCHEMA_VERSION);
 });
 

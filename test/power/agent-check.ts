@@ -1,22 +1,24 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { BlockColumns, decodeBlockInto } from "@weir/agent/store/block-codec";
 import { Store } from "@weir/agent/store/store";
 import type { Lane } from "@weir/shared/wire/messages";
 import { LANES } from "@weir/shared/wire/messages";
 import * as assert from "uvu/assert";
-import { createPlant } from "../support/plant.ts";
-import { readingOf } from "./recorded-run.ts";
+import { DAY_MS, HOUR_MS } from "@weir/shared/operators/calendar";
+import { goOn } from "./go-on.ts";
+import { IMPORTED_FROM, readingOf } from "./recorded-run.ts";
 import type { RecordedRun } from "./recorded-run.ts";
+import { readingsOf } from "./stored-readings.ts";
 import { AgentTraffic, messagesOfAggregator } from "./traffic.ts";
 
-/** Every so many cuts, the pipeline is started on the files, and devices send again what was not acknowledged. */
-const RESTART_EVERY = 10;
-const REDELIVERED = 50;
+/** Every so many cuts, the agent goes on with the files; see go-on.ts. */
+const RESTART_EVERY = 20;
 
 /** What an agent's files must hold after a power cut. */
 export class AgentCheck {
   acknowledgedMax = 0;
+  /** How many of the files looked at held these: without them the cuts would say nothing of such moments. */
+  readonly seen = { importUnderWay: 0, pieces: 0, chunks: 0, refoldsWaiting: 0, trimmed: 0 };
   readonly #run: RecordedRun;
   readonly #traffic: AgentTraffic;
   readonly #acks: ReadonlyArray<{ readonly timeMs: number; readonly lane: Lane; readonly seq: number }>;
@@ -48,14 +50,15 @@ export class AgentCheck {
       const integrity = store.sql.all<{ integrity_check: string }>("PRAGMA integrity_check");
       assert.equal(integrity, [{ integrity_check: "ok" }]);
       stored = readingsOf(store, this.#run);
-      this.#checkReadings(stored);
+      this.#checkReadings(store, stored);
+      this.#checkBounds(store);
       this.#checkOutbox(store);
       const versions = new Set(store.thresholdVersions(Number.MAX_SAFE_INTEGER).map(({ version }) => version));
       for (const version of this.#traffic.promises.versions) assert.ok(versions.has(version), `version ${version}`);
     } finally {
       store.close();
     }
-    if (nth % RESTART_EVERY === 0) restart(folder, stored, this.#run);
+    if (nth % RESTART_EVERY === 0) goOn(folder, stored, this.#run, this.#traffic.messages);
   }
 
   #hasPromised(): boolean {
@@ -63,15 +66,38 @@ export class AgentCheck {
     return acknowledgements > 0 || sent.alerts > 0 || sent.data > 0 || versions.size > 0;
   }
 
-  #checkReadings(stored: Uint8Array): void {
+  #checkReadings(store: Store, stored: Uint8Array): void {
     const { acknowledged } = this.#traffic.promises;
+    const { imported, importEvents, fromMs } = this.#run;
     const missing: number[] = [];
     for (let number = 1; number < acknowledged.length; number++) {
       if (acknowledged[number] === 1 && stored[number] === 0) missing.push(number);
     }
+    // An import that has ended has promised all of its file, and one under way the rows up to the place it has noted.
+    const placed = store.sql.number("SELECT max(rows) FROM imports") ?? 0;
+    const rows = this.#at >= importEvents ? imported : placed;
+    for (let number = IMPORTED_FROM; number < IMPORTED_FROM + rows; number++) {
+      if (stored[number] === 0 && readingOf(number, fromMs).tsMs >= store.wholeFromMs) missing.push(number);
+    }
+    if (this.#at < importEvents) this.seen.importUnderWay++;
     if (missing.length > 0) {
       throw new Error(`${missing.length} acknowledged readings are not in the log, the first is ${missing[0]}`);
     }
+  }
+
+  /** What is trimmed is as old as the settings say, and what the log is said to hold is what it holds. */
+  #checkBounds(store: Store): void {
+    const { sql } = store;
+    const count = (table: string): number => sql.number(`SELECT count(*) FROM ${table}`)!;
+    const endOfImportMs = this.#run.fromMs - DAY_MS + HOUR_MS;
+    assert.ok(store.wholeFromMs <= endOfImportMs + HOUR_MS, `the log was trimmed up to ${store.wholeFromMs}`);
+    const bodies = ["log", "pieces", "chunks"].map((table) => `SELECT sum(length(body)) AS bytes FROM ${table}`);
+    const bytes = sql.number(`SELECT coalesce(sum(bytes), 0) FROM (${bodies.join(" UNION ALL ")})`);
+    assert.is(store.logBytes, bytes);
+    if (count("pieces") > 0) this.seen.pieces++;
+    if (count("chunks") > 0) this.seen.chunks++;
+    if (count("refolds") > 0) this.seen.refoldsWaiting++;
+    if (store.wholeFromMs > -Infinity) this.seen.trimmed++;
   }
 
   /** No number of a frame that has left may be given to another, and what is not acknowledged must still be there. */
@@ -89,48 +115,5 @@ export class AgentCheck {
       const kept = new Set(seqs.map(({ seq }) => seq));
       for (let seq = acknowledged + 1; seq <= last; seq++) assert.ok(kept.has(seq), `frame ${seq} of ${lane} is gone`);
     }
-  }
-}
-
-/** Which readings a file holds, in blocks, pieces or chunks. Throws for one that is there twice, or was never sent. */
-export function readingsOf(store: Store, { readings, fromMs }: Pick<RecordedRun, "readings" | "fromMs">): Uint8Array {
-  const stored = new Uint8Array(readings + 1);
-  const columns = new BlockColumns();
-  const keys = store.allSeries();
-  const sql = "SELECT body FROM log WHERE kind = 1 UNION ALL SELECT body FROM pieces UNION ALL SELECT body FROM chunks";
-  for (const { body } of store.sql.all<{ body: Buffer }>(sql)) {
-    const { count, series, tsMs, value } = decodeBlockInto(body, columns);
-    for (let i = 0; i < count; i++) {
-      const number = Math.abs(value[i]!);
-      const expected = readingOf(number, fromMs);
-      const key = keys[series[i]!]!;
-      const isIt = expected.tsMs === tsMs[i] && expected.value === value[i];
-      if (!isIt || expected.topic !== `s/${key.site}/${key.device}/${key.metric}`) {
-        throw new Error(`The log holds ${value[i]} at ${tsMs[i]} of ${key.device}, which nobody sent`);
-      }
-      if (stored[number] === 1) throw new Error(`Reading ${number} is in the log twice`);
-      stored[number] = 1;
-    }
-  }
-  return stored;
-}
-
-/** The agent starts, devices send again what they must and what is there already, the log is compacted: all is once. */
-function restart(folder: string, stored: Uint8Array, run: RecordedRun): void {
-  const plant = createPlant(folder, { nowMs: run.fromMs + 600_000, pipeline: { windowMs: 1000 } });
-  try {
-    const first = stored.indexOf(0, 1);
-    const numbers = Array.from({ length: REDELIVERED }, (_, i) => (first < 0 ? 1 : Math.max(1, first - 10)) + i);
-    for (const number of numbers) {
-      if (number > run.readings) continue;
-      const { topic, tsMs, value } = readingOf(number, run.fromMs);
-      plant.send(topic, tsMs, value);
-      stored[number] = 1;
-    }
-    plant.pipeline.commit();
-    plant.pipeline.compact();
-    assert.ok(Buffer.compare(readingsOf(plant.store, run), stored) === 0, "each is there once, compacted or not");
-  } finally {
-    plant.close();
   }
 }

@@ -17,7 +17,9 @@ const HELD: Readonly<Record<Lane, readonly string[]>> = {
        threshold_version, breaches FROM alerts ORDER BY id`,
   ],
   data: [
-    "SELECT site, device, metric, readings, first_ts_ms, last_ts_ms, last_value FROM series ORDER BY device, metric",
+    // Names of what was imported come by themselves, before the first frame.
+    `SELECT site, device, metric, readings, first_ts_ms, last_ts_ms, last_value FROM series WHERE readings > 0
+       ORDER BY device, metric`,
     `SELECT device, metric, windows.start_ms, body FROM windows JOIN series ON series.id = windows.series
        ORDER BY windows.start_ms, device, metric`,
     `SELECT device, metric, level, start_ms, body FROM cells JOIN series ON series.id = cells.series WHERE level = 1

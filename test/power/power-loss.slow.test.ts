@@ -11,15 +11,16 @@ import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
 import { AgentCheck } from "./agent-check.ts";
 import { AggregatorCheck } from "./aggregator-check.ts";
+import { logRewrites } from "./log-rewrites.ts";
 import type { RecordedRun } from "./recorded-run.ts";
 import { recordRun } from "./recorded-run.ts";
-
-const test = suite("power loss", { timeoutMs: 120_000 });
 
 /** POWER_SEED draws the cuts of a failure again, though not the run. POWER_CUTS: for a longer look. */
 const seed = Number(process.env["POWER_SEED"] ?? Date.now() % 2 ** 31);
 const cutsMax = Number(process.env["POWER_CUTS"] ?? 250);
 const BURSTS = 480;
+
+const test = suite("power loss", { timeoutMs: 120_000 * Math.max(1, cutsMax / 250) });
 
 /** What is expected of a disk after a cut; throws where it is not so. */
 interface Check {
@@ -29,8 +30,9 @@ interface Check {
 }
 
 /**
- * Where the power goes: a third anywhere, a third right after something was sent, since that is what must be kept, and
- * a third where pages are moved from the write-ahead log into the database.
+ * Where the power goes: a quarter anywhere, a quarter right after something was sent, since that is what must be kept, a
+ * quarter where pages are moved from the write-ahead log into the database, and a quarter where readings are moved within
+ * the agent's log or trimmed.
  */
 function drawCuts({ events }: DiskHistory, count: number, random: () => number): number[] {
   const isDatabase = new Set(
@@ -44,6 +46,7 @@ function drawCuts({ events }: DiskHistory, count: number, random: () => number):
       const event = events[i]!;
       return "file" in event && event.kind !== "open" && isDatabase.has(event.file);
     }),
+    logRewrites(events).map((index) => index + 1),
   ].filter((found) => found.length > 0);
   const cuts = Array.from({ length: count }, (_, i) => {
     const among = places[i % places.length]!;
@@ -163,6 +166,7 @@ if (requireCompiler()) {
     const recording = await recorded();
     const check = new AgentCheck(recording);
     assertNone(cutOften(recording.agent, check, cutsMax));
+    for (const [what, count] of Object.entries(check.seen)) assert.ok(count > 0, `no cut has seen ${what}`);
     assert.ok(
       check.acknowledgedMax > 10_000,
       `${check.acknowledgedMax} readings were acknowledged before the last cut`,

@@ -18,6 +18,7 @@ import { createCalendar } from "@weir/shared/operators/calendar";
 import { dailyReport } from "@weir/shared/operators/report";
 import { ThresholdHistory } from "@weir/shared/operators/thresholds";
 import type { ClockTick } from "@weir/shared/operators/watched";
+import type { AgentMessage } from "@weir/shared/wire/messages";
 import { decodeFrame, LANES } from "@weir/shared/wire/messages";
 
 /**
@@ -37,6 +38,8 @@ export interface Plant {
   restart(): void;
   /** Moves frames from the outbox to the aggregator. lostAcks: they stay in the outbox, as if the ack never came. */
   ship(options?: { readonly lostAcks?: boolean }): void;
+  /** Takes frames to the aggregator that have left the agent before, in one transaction. */
+  take(sent: Iterable<SentFrame>): void;
   /** Enters a clock tick of some time in the log. watching false: the sources were not connected all the time before. */
   tick(nowMs: number, watching: boolean): void;
   /** Clock ticks of the log, in order. */
@@ -87,6 +90,9 @@ const MAPPING = {
 } as const;
 const AGENT = "agent-1";
 
+/** A frame as it goes up. */
+export type SentFrame = Pick<Extract<AgentMessage, { type: "frame" }>, "lane" | "seq" | "frame">;
+
 /** Makes a plant in a folder. Nothing runs by itself: commits, checkpoints and ticks are the test's calls. */
 export function createPlant(folder: string, options: PlantOptions): Plant {
   const calendar = createCalendar(options.timezone ?? "UTC");
@@ -131,10 +137,18 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
       plant.store.close();
       Object.assign(plant, start(), { port: undefined });
     },
+    take(sent: Iterable<SentFrame>): void {
+      const from = origin();
+      db.transaction(() => {
+        for (const { lane, seq, frame } of sent) {
+          frames.apply(from, lane, seq, decodeFrame(frame), plant.nowMs, createFrameChanges());
+        }
+      });
+    },
     ship({ lostAcks = false } = {}): void {
       for (const lane of LANES) {
         for (const { seq, body } of plant.store.frames(lane, 0, 1_000_000)) {
-          db.transaction(() => frames.apply(origin(), lane, seq, decodeFrame(body), plant.nowMs, createFrameChanges()));
+          plant.take([{ lane, seq, frame: body }]);
           if (!lostAcks) plant.store.acknowledge(lane, seq);
         }
       }

@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { runToEnd } from "./processes.ts";
 import { isCi, repositoryRoot } from "./repository.ts";
@@ -30,6 +40,8 @@ export interface DiskJournal {
   readonly folder: string;
   /** Environment for the next of them. */
   nextEnv(): Readonly<Record<string, string>>;
+  /** Sets the programs' clock, also of one that runs, so far ahead of the machine's, ms; at first it is right. */
+  setClock(aheadMs: number): void;
   /** All that has happened so far. Throws for what the journal cannot follow. */
   read(): DiskHistory;
 }
@@ -62,6 +74,8 @@ export async function createDiskJournal(folder: string): Promise<DiskJournal> {
   const preload = await library;
   const journals: string[] = [];
   const to = tempFolder("weir-journal-");
+  const clock = join(to, "clock");
+  writeFileSync(clock, Buffer.alloc(8));
   const path = realpathSync(folder);
   const before = new Map(readdirSync(path).map((name) => [name, readFileSync(join(path, name))]));
   return {
@@ -69,7 +83,15 @@ export async function createDiskJournal(folder: string): Promise<DiskJournal> {
     nextEnv() {
       const journal = join(to, String(journals.length));
       journals.push(journal);
-      return { LD_PRELOAD: preload, POWER_FOLDER: path, POWER_JOURNAL: journal };
+      return { LD_PRELOAD: preload, POWER_FOLDER: path, POWER_JOURNAL: journal, POWER_CLOCK: clock };
+    },
+    setClock(aheadMs) {
+      const bytes = Buffer.alloc(8);
+      bytes.writeBigInt64LE(BigInt(aheadMs));
+      // In place: programs see it as memory.
+      const file = openSync(clock, "r+");
+      writeSync(file, bytes);
+      closeSync(file);
     },
     read: () => ({ before, events: journals.flatMap((journal) => readEvents(readFileSync(journal), path)) }),
   };

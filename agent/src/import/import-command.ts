@@ -5,7 +5,7 @@ import type { AgentSettings } from "../settings.ts";
 import { agentName, dataFile } from "../settings.ts";
 import { isDamage } from "../store/damage.ts";
 import { lockDataFolder } from "../store/lock.ts";
-import { finishSetAside } from "../store/set-aside.ts";
+import { finishSetAside, setAside } from "../store/set-aside.ts";
 import { coreOptions, intakeOptions } from "../pipeline-options.ts";
 import { Store } from "../store/store.ts";
 import type { Layout } from "./layout.ts";
@@ -93,10 +93,14 @@ export async function runImport(
       return await importInto(store, settings, table, layout, times, key, path, options.json === true);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      const problem = `${dataFile(settings)} is damaged (${errorMessage(error)})`;
-      throw new CodedError("BAD_DATA_FILE", `${problem}: start the agent, which sets it aside, and import again.`, {
-        cause: error,
+      // Not left to the agent: what an import reads of the log, an agent may not read for days.
+      store.close();
+      const { message } = setAside(dataFile(settings), errorMessage(error), {
+        nowMs: Date.now(),
+        aheadMaxMs: settings["time.ahead_max"],
+        keptMax: settings["data.corrupt_files_max"],
       });
+      throw new CodedError("DATA_FILE_DAMAGED", `${message} Import again, into the new file.`, { cause: error });
     } finally {
       store.close();
     }

@@ -88,6 +88,8 @@ export function decodeBlock(bytes: Uint8Array): Block {
  */
 export function decodeBlockInto(bytes: Uint8Array, columns: BlockColumns): BlockColumns {
   columns.count = 0;
+  // A damaged row can hold anything, whatever its column says.
+  if (!((bytes as unknown) instanceof Uint8Array)) throw bad("is not made of bytes");
   reader.load(bytes);
   const version = reader.uint8();
   if (version !== BLOCK_VERSION) {

@@ -16,7 +16,7 @@ const SQLITE_DAMAGE = [
 const DAMAGE_CODES = new Set(["DATA_FILE_DAMAGED", "BAD_DATA_FILE", "BAD_BLOCK", "TRUNCATED"]);
 
 /** SQLite says so of tables and columns that are not there; its code is that of any other mistake in a statement. */
-const MISSING_PART = /^no such (table|column|index)|has no column named|malformed/;
+const MISSING_PART = /^no such (table|column|index)|has no column named|malformed|^unsupported file format/;
 
 /** True for an error that only a damaged data file raises, whatever the program was doing with it. */
 export function isDamage(error: unknown): boolean {

@@ -6,6 +6,7 @@ import { CodedError, errorMessage } from "@weir/shared/errors";
 import { isDamage } from "./damage.ts";
 import { makeFolder } from "./make-folder.ts";
 import { SCHEMA_VERSION, TABLES, UPGRADES } from "./schema.ts";
+import { walDamage } from "./wal-damage.ts";
 
 /** Versions that a later program may write; a number beyond is no version but damage. */
 const SCHEMA_VERSION_MAX = 999;
@@ -14,17 +15,24 @@ const SCHEMA_VERSION_MAX = 999;
  * Opens the agent's file, making it and its tables at first. readonly: for replays beside a running agent.
  *
  * synchronous=FULL: an acknowledged reading survives a power cut, since the commit it waits for has been through fsync
- * of the write-ahead log. Throws CodedError BAD_DATA_FILE (not SQLite's), DATA_FILE_DAMAGED, NO_DATA_FILE or
- * DATA_FILE_VERSION.
+ * of the write-ahead log. Throws CodedError BAD_DATA_FILE (not SQLite's), DATA_FILE_DAMAGED, NO_DATA_FILE (it cannot be
+ * opened now: permissions, a lock, a full disk) or DATA_FILE_VERSION.
  *
- * Checked at each start are the header, the version, that all tables are there and that the file has its id. The pages
+ * Checked at each start are the write-ahead log, the header, the version, that all tables are there and that the file has
+ * its id. The pages
  * of a file of gigabytes are not read for it: damage in them shows when they are, and is dealt with then.
  */
 export function openDataFile(path: string, options: { readonly readonly: boolean }): Database.Database {
   let db: Database.Database | undefined;
   try {
-    if (!options.readonly) makeFolder(dirname(path));
-    const wasEmpty = existsSync(path) && statSync(path).size === 0;
+    if (!options.readonly) {
+      makeFolder(dirname(path));
+      // Before SQLite opens the file, and forgets what it cannot read of it. Beside a running agent it would be its own.
+      const problem = walDamage(path);
+      if (problem !== undefined) throw damaged(path, problem);
+    }
+    // A file of one byte is a new one to SQLite, as is an empty one.
+    const wasEmpty = existsSync(path) && statSync(path).size <= 1;
     db = new Database(path, { readonly: options.readonly, fileMustExist: options.readonly });
     db.pragma("busy_timeout = 5000");
     if (wasEmpty) throw damaged(path, "it is empty, and every file of an agent begins with a header");
@@ -46,17 +54,28 @@ export function openDataFile(path: string, options: { readonly readonly: boolean
   } catch (error) {
     db?.close();
     if (error instanceof CodedError) throw error;
-    // better-sqlite3 has its own error, without a code, for a folder that is not there.
-    const { code } = error as { code?: string };
-    if (code === "SQLITE_CANTOPEN" || !existsSync(dirname(path)))
-      throw new CodedError("NO_DATA_FILE", `Cannot open ${path}: check data.dir and its permissions.`, {
-        cause: error,
-      });
-    if (isDamage(error) && code !== "SQLITE_NOTADB") throw damaged(path, errorMessage(error), error);
-    throw new CodedError("BAD_DATA_FILE", `${path} is not a data file of an agent: ${String(error)}.`, {
+    throw openingError(path, error);
+  }
+}
+
+/** What an error of SQLite or of the system means for a start. Only what is wrong with the file itself is damage. */
+function openingError(path: string, error: unknown): CodedError {
+  const { code } = error as { code?: string };
+  if (code === "SQLITE_NOTADB") {
+    return new CodedError("BAD_DATA_FILE", `${path} is not a data file of an agent: ${errorMessage(error)}.`, {
       cause: error,
     });
   }
+  if (isDamage(error)) return damaged(path, errorMessage(error), error);
+  // better-sqlite3 has its own error, without a code, for a folder that is not there.
+  if (code === "SQLITE_CANTOPEN" || !existsSync(dirname(path))) {
+    const message = `Cannot open ${path}: check data.dir and its permissions.`;
+    return new CodedError("NO_DATA_FILE", message, { cause: error });
+  }
+  const remedy = code?.startsWith("SQLITE_BUSY")
+    ? "Another program has it open and locked: end that one."
+    : "Check data.dir, its permissions and the disk.";
+  return new CodedError("NO_DATA_FILE", `Cannot open ${path}: ${errorMessage(error)}. ${remedy}`, { cause: error });
 }
 
 /** Makes the tables of a new file in the caller's transaction, and gives it an id. */

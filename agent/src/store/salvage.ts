@@ -12,6 +12,8 @@ import { decodeFrame } from "@weir/shared/wire/messages";
 import { BlockColumns, decodeBlockInto } from "./block-codec.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS } from "./schema.ts";
 import type { LedgerRow } from "./commit-batch.ts";
+import { isWholeFrame } from "./outbox-rows.ts";
+import { walDamage } from "./wal-damage.ts";
 
 /** What could be read of a damaged file, each thing by itself. */
 export interface Salvage {
@@ -48,6 +50,7 @@ const ALERT_BYTES_MAX: number = 16 * 2 ** 20;
 export function salvage(path: string, endMs: number, budgetMs: number, elapsedMs: () => number): Salvage {
   const reader = new Reader(path, elapsedMs() + budgetMs, elapsedMs);
   try {
+    if (walDamage(path) !== undefined) reader.unread.add("the write-ahead log");
     const meta = reader.rows<{ key: string; value: string | number }>("meta", "key, value", "key");
     const series = salvageSeries(reader);
     const pages = reader
@@ -265,20 +268,25 @@ function countReadings(reader: Reader, table: string, key: readonly string[]): H
 }
 
 function salvageOutbox(reader: Reader): { alerts: Uint8Array[]; readings: number } {
-  type Row = { lane: string; seq: number; readings: number };
+  type Row = { lane: string; seq: number; readings: number; checksum: number };
   const sql = "SELECT body FROM outbox WHERE lane = 'alerts' AND seq = ?";
   const alerts: Array<{ readonly seq: number; readonly body: Uint8Array }> = [];
   let alertBytes = 0;
   let readings = 0;
-  reader.each<Row>("outbox", "lane, seq, readings", ["lane", "seq"], ({ lane, seq, readings: count }) => {
-    if (isCount(count)) readings += count;
-    if (lane !== "alerts" || alertBytes > ALERT_BYTES_MAX) return;
-    const body = reader.body(sql, seq);
-    if (body && isAlertFrame(body)) {
-      alertBytes += body.length;
-      alerts.push({ seq, body });
-    } else reader.unread.add("outbox");
-  });
+  reader.each<Row>(
+    "outbox",
+    "lane, seq, readings, checksum",
+    ["lane", "seq"],
+    ({ lane, seq, readings: count, checksum }) => {
+      if (isCount(count)) readings += count;
+      if (lane !== "alerts" || alertBytes > ALERT_BYTES_MAX) return;
+      const body = reader.body(sql, seq);
+      if (body && isWholeFrame({ checksum, body }) && isAlertFrame(body)) {
+        alertBytes += body.length;
+        alerts.push({ seq, body });
+      } else reader.unread.add("outbox");
+    },
+  );
   return { alerts: alerts.toSorted((a, b) => a.seq - b.seq).map(({ body }) => body), readings };
 }
 

@@ -3,7 +3,11 @@ export const SCHEMA_VERSION = 4;
 
 /** What makes a file of an earlier version one of the next, by the earlier; older files are refused. */
 export const UPGRADES: ReadonlyMap<number, string> = new Map([
-  [3, "ALTER TABLE refolds ADD COLUMN owed INTEGER NOT NULL DEFAULT 0"],
+  [
+    3,
+    `ALTER TABLE refolds ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE outbox ADD COLUMN checksum INTEGER;`,
+  ],
 ]);
 
 /** Kinds of log entries. */
@@ -63,9 +67,11 @@ CREATE TABLE refolds (
   owed INTEGER NOT NULL DEFAULT 0
 );
 
+-- checksum: CRC-32 of the body, null of frames from before it was kept. A frame that a disk has changed must not be sent:
+-- the aggregator would count it.
 CREATE TABLE outbox (
-  lane TEXT NOT NULL, seq INTEGER NOT NULL, readings INTEGER NOT NULL, droppable INTEGER NOT NULL, body BLOB NOT NULL,
-  PRIMARY KEY (lane, seq)
+  lane TEXT NOT NULL, seq INTEGER NOT NULL, readings INTEGER NOT NULL, droppable INTEGER NOT NULL, checksum INTEGER,
+  body BLOB NOT NULL, PRIMARY KEY (lane, seq)
 );
 CREATE TABLE lanes (lane TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { CodedError, errorMessage } from "@weir/shared/errors";
 import { makeTables } from "./data-file.ts";
+import { frameChecksum, INSERT_FRAME } from "./outbox-rows.ts";
 import type { Salvage } from "./salvage.ts";
 import { salvage } from "./salvage.ts";
 import { ENTRY_THRESHOLDS } from "./schema.ts";
@@ -59,8 +60,9 @@ export function setAside(path: string, problem: string, options: SetAsideOptions
     let found = salvage(path, options.nowMs, SALVAGE_MS_MAX, () => performance.now());
     try {
       makeNext(path, found, options);
-    } catch {
-      // What was read of it may be too odd for a new file. If it is the disk that refuses, it does so again.
+    } catch (error) {
+      // What was read of it may be too odd for a new file. A disk that is full now may have room at the next start.
+      if (isDisk(error)) throw error;
       found = NOTHING;
       makeNext(path, found, options);
     }
@@ -74,6 +76,12 @@ export function setAside(path: string, problem: string, options: SetAsideOptions
     const message = `${path} is damaged (${problem}) and cannot be set aside: ${errorMessage(error)}.`;
     throw new CodedError("DATA_FILE_DAMAGED", message, { cause: error });
   }
+}
+
+/** Whether the disk, or who may write it, is what keeps a file from being made. */
+function isDisk(error: unknown): boolean {
+  const code = String((error as { code?: unknown } | null)?.code);
+  return /^SQLITE_(FULL|IOERR|CANTOPEN|READONLY|PERM)|^E[A-Z]+$/.test(code);
 }
 
 /** Ends what a crash within setAside left half done. To be called before a data file is opened for writing. */
@@ -159,9 +167,9 @@ function fillNext(db: Database.Database, found: Salvage, options: SetAsideOption
     const places = columns.map(() => "?").join(", ");
     db.prepare(`INSERT OR IGNORE INTO imports (${columns.join(", ")}) VALUES (${places})`).run(...Object.values(row));
   }
-  const outbox = db.prepare("INSERT INTO outbox (lane, seq, readings, droppable, body) VALUES ('alerts', ?, 0, 0, ?)");
+  const outbox = db.prepare(INSERT_FRAME);
   const bodies = [...found.alertFrames, ...alertFrames(found.endedAlerts).map(({ body }) => body)];
-  bodies.forEach((body, index) => outbox.run(index + 1, body));
+  bodies.forEach((body, index) => outbox.run("alerts", index + 1, 0, 0, frameChecksum(body), body));
   db.prepare("INSERT INTO lanes VALUES ('alerts', ?)").run(bodies.length);
 }
 

@@ -8,6 +8,8 @@ import type { CheckpointRows, CommitBatch, DeadLetter, LedgerRow, WaitingRefold 
 import { Compacted } from "./compacted.ts";
 import { openDataFile } from "./data-file.ts";
 import { ENTRY_BLOCK, ENTRY_THRESHOLDS, ENTRY_TICK } from "./schema.ts";
+import type { FrameRow } from "./outbox-rows.ts";
+import { frameChecksum, INSERT_FRAME, wholeFrames } from "./outbox-rows.ts";
 import { Sql } from "./sql.ts";
 import { StoredReadings } from "./stored-readings.ts";
 import type { LogBounds } from "./trim-log.ts";
@@ -99,8 +101,8 @@ export class Store {
         logBytes += row.body.length;
       }
       for (const { lane, readings, droppable, body } of batch.frames) {
-        const sql = "INSERT INTO outbox (lane, seq, readings, droppable, body) VALUES (?, ?, ?, ?, ?)";
-        this.sql.run(sql, lane, ++laneSeq[lane], readings, Number(droppable), body);
+        const checksum = frameChecksum(body);
+        this.sql.run(INSERT_FRAME, lane, ++laneSeq[lane], readings, Number(droppable), checksum, body);
         outboxBytes += body.length;
       }
       if (batch.frames.length > 0) {
@@ -214,20 +216,16 @@ export class Store {
     );
   }
 
-  /** The oldest frames of a lane after a sequence, at most `limit`. */
-  frames(lane: Lane, afterSeq: number, limit: number): Array<{ readonly seq: number; readonly body: Uint8Array }> {
-    const sql = "SELECT seq, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?";
-    return this.sql.all(sql, lane, afterSeq, limit);
+  /** The oldest frames of a lane after a sequence, at most `limit`. Throws DATA_FILE_DAMAGED for one that has changed. */
+  frames(lane: Lane, afterSeq: number, limit: number): readonly FrameRow[] {
+    const sql = "SELECT seq, checksum, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?";
+    return wholeFrames(lane, this.sql.all<FrameRow>(sql, lane, afterSeq, limit));
   }
 
   /** The newest frames of a lane after a sequence, newest first, at most `limit`. */
-  newestFrames(
-    lane: Lane,
-    afterSeq: number,
-    limit: number,
-  ): Array<{ readonly seq: number; readonly body: Uint8Array }> {
-    const sql = "SELECT seq, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq DESC LIMIT ?";
-    return this.sql.all(sql, lane, afterSeq, limit);
+  newestFrames(lane: Lane, afterSeq: number, limit: number): readonly FrameRow[] {
+    const sql = "SELECT seq, checksum, body FROM outbox WHERE lane = ? AND seq > ? ORDER BY seq DESC LIMIT ?";
+    return wholeFrames(lane, this.sql.all<FrameRow>(sql, lane, afterSeq, limit));
   }
 
   /** Forgets frames that the aggregator has committed. */

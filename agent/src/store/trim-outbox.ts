@@ -2,6 +2,8 @@ import type { WindowPartial } from "@weir/shared/operators/windows";
 import { decodeFrame } from "@weir/shared/wire/messages";
 import { decodeWindows } from "@weir/shared/wire/partial-codec";
 import type { WaitingRefold } from "./commit-batch.ts";
+import type { FrameRow } from "./outbox-rows.ts";
+import { wholeFrames } from "./outbox-rows.ts";
 import type { Sql } from "./sql.ts";
 
 /** What an outbox that is too full gives up. */
@@ -17,7 +19,8 @@ export interface OutboxTrim {
 /**
  * Deletes the oldest window partials until the outbox, of `bytes`, holds at most bytesMax; call within a transaction. The
  * log is the truth, and the outbox only what was last made of it: what goes is made again by re-folds, in which everything
- * from some time on takes the place of what the aggregator has. wholeFromMs: from when on the log is whole.
+ * from some time on takes the place of what the aggregator has. wholeFromMs: from when on the log is whole. Throws
+ * CodedError DATA_FILE_DAMAGED for a frame that has changed.
  */
 export function trimOutbox(sql: Sql, bytes: number, bytesMax: number, wholeFromMs: number): OutboxTrim {
   let frames = 0;
@@ -25,18 +28,17 @@ export function trimOutbox(sql: Sql, bytes: number, bytesMax: number, wholeFromM
   let lostReadings = 0;
   const refolds = new Map<number, WaitingRefold>();
   let seq = 0;
-  const oldest = `SELECT seq, readings, body FROM outbox
+  const oldest = `SELECT seq, checksum, body FROM outbox
     WHERE lane = 'data' AND seq > ? AND droppable = 1 ORDER BY seq LIMIT 1`;
   while (bytes - deleted > bytesMax) {
-    const row = sql.get<{ seq: number; readings: number; body: Uint8Array }>(oldest, seq);
+    const row = sql.get<FrameRow>(oldest, seq);
     if (!row) break;
+    wholeFrames("data", [row]);
     ({ seq } = row);
     sql.run("DELETE FROM outbox WHERE lane = 'data' AND seq = ?", seq);
     frames++;
     deleted += row.body.length;
-    const windows = windowsOf(row.body);
-    if (!windows) lostReadings += row.readings;
-    for (const { series, windowStartMs, partial } of windows ?? []) {
+    for (const { series, windowStartMs, partial } of windowsOf(row.body)) {
       if (windowStartMs < wholeFromMs) {
         lostReadings += partial.count;
         continue;
@@ -49,12 +51,7 @@ export function trimOutbox(sql: Sql, bytes: number, bytesMax: number, wholeFromM
   return { frames, bytes: deleted, lostReadings, refolds: [...refolds.values()] };
 }
 
-/** The partials of a frame; undefined where the disk has spoilt it. */
-function windowsOf(body: Uint8Array): WindowPartial[] | undefined {
-  try {
-    const frame = decodeFrame(body);
-    return frame.kind === "partials" ? decodeWindows(frame.windows) : [];
-  } catch {
-    return undefined;
-  }
+function windowsOf(body: Uint8Array): WindowPartial[] {
+  const frame = decodeFrame(body);
+  return frame.kind === "partials" ? decodeWindows(frame.windows) : [];
 }

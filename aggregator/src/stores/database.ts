@@ -1,6 +1,7 @@
+import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import SQLite from "better-sqlite3";
-import { CodedError } from "@weir/shared/errors";
+import { CodedError, errorMessage } from "@weir/shared/errors";
 import { makeFolder } from "./make-folder.ts";
 
 /** Version of the tables below; a file with another is refused rather than guessed at. */
@@ -100,18 +101,25 @@ const INDEXES = "CREATE INDEX IF NOT EXISTS alerts_by_start ON alerts (started_m
 export class SqlDatabase {
   readonly #db: SQLite.Database;
   readonly #statements = new Map<string, SQLite.Statement>();
+  readonly #path: string;
 
   /**
    * Opens the aggregator's file, making it and its tables at first. synchronous=FULL: agents forget a frame once it is
-   * acknowledged. Throws CodedError BAD_DATA_FILE or DATA_FILE_VERSION.
+   * acknowledged. Throws CodedError BAD_DATA_FILE, DATA_FILE_DAMAGED or DATA_FILE_VERSION; whatever is read or written
+   * later throws DATA_FILE_DAMAGED where the file contradicts itself.
    */
   constructor(path: string, options: { readonly readonly: boolean }) {
+    this.#path = path;
+    // Of none or one byte SQLite would make a new file: thresholds, reports and alerts would be gone without a word.
+    if (existsSync(path) && statSync(path).size <= 1) throw damaged(path, "it is empty");
     try {
       if (!options.readonly) makeFolder(dirname(path));
       this.#db = new SQLite(path, { readonly: options.readonly, fileMustExist: options.readonly });
       this.#db.pragma("busy_timeout = 5000");
       if (!options.readonly) this.#prepareFile();
     } catch (error) {
+      // Another kind of file altogether is left for a person to look at: data.dir may be the wrong one.
+      if (isDamage(error) && !isForeign(error)) throw damaged(path, errorMessage(error), error);
       throw new CodedError("BAD_DATA_FILE", `Cannot open ${path}: ${String(error)}. Check data.dir.`, { cause: error });
     }
     const version = this.#db.pragma("user_version", { simple: true });
@@ -143,24 +151,33 @@ export class SqlDatabase {
   }
 
   all<T>(sql: string, ...values: unknown[]): T[] {
-    return this.#statement(sql).all(...values) as T[];
+    return this.#told(() => this.#statement(sql).all(...values) as T[]);
   }
 
   get<T>(sql: string, ...values: unknown[]): T | undefined {
-    return this.#statement(sql).get(...values) as T | undefined;
+    return this.#told(() => this.#statement(sql).get(...values) as T | undefined);
   }
 
   run(sql: string, ...values: unknown[]): number {
-    return this.#statement(sql).run(...values).changes;
+    return this.#told(() => this.#statement(sql).run(...values).changes);
   }
 
   /** Runs work in a transaction: all of it, or, when it throws, nothing. */
   transaction<T>(work: () => T): T {
-    return this.#db.transaction(work)();
+    return this.#told(() => this.#db.transaction(work)());
   }
 
   close(): void {
     this.#db.close();
+  }
+
+  /** Does work; of damage that it meets, the error says what a person can do. */
+  #told<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw isDamage(error) ? damaged(this.#path, errorMessage(error), error) : error;
+    }
   }
 
   #statement(sql: string): SQLite.Statement {
@@ -168,4 +185,18 @@ export class SqlDatabase {
     if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
     return statement;
   }
+}
+
+/** True for what SQLite says of a file that contradicts itself. */
+function isDamage(error: unknown): boolean {
+  return /^SQLITE_(CORRUPT|NOTADB)/.test(String((error as { code?: unknown } | null)?.code));
+}
+
+function isForeign(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "SQLITE_NOTADB";
+}
+
+function damaged(path: string, what: string, cause?: unknown): CodedError {
+  const remedy = `Stop the aggregator, keep a copy of ${path} with its -wal, and put back a backup, or what "sqlite3 COPY .recover" makes of it. What agents have not been acknowledged they send again; only a store that holds nothing to keep may be moved away.`;
+  return new CodedError("DATA_FILE_DAMAGED", `${path} is damaged: ${what}. ${remedy}`, { cause });
 }
