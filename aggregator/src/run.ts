@@ -97,7 +97,7 @@ export async function runAggregator(
     };
     return renderMetrics(counters, queries.agents());
   };
-  const retention = createRetentionJob(db, calendar, settings["store.windows_age_max"], log);
+  const retention = createRetentionJob(db, calendar, settings["store.windows_age_max"], now, log);
   // Read once from a report that may be long, and before anybody waits for it.
   reports.newestHealth();
   const jobs = createReportJobs(reports, batch, calendar, {

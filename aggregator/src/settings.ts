@@ -74,7 +74,7 @@ export const aggregatorSettings = {
     default: "35d",
     min: "1d",
     max: "3650d",
-    doc: "How far back from a series' newest reading its window summaries are kept; hours are kept for good.",
+    doc: "How far back from a series' newest reading, or from now where that is ahead, its window summaries are kept; hours are kept for good.",
   },
   "influx.url": {
     type: "string",

@@ -121,6 +121,30 @@ test("a fleet of wrong clocks is bounded: devices, lines and rows", () => {
   store.close();
 });
 
+test("where there is no more room, devices that have sent nothing for a day give way, and no others", () => {
+  const quarantine = new Quarantine(namesOf(QUARANTINED_MAX + 2), [], () => {});
+  const all = Array.from({ length: QUARANTINED_MAX }, (_, i) => i * 2);
+  quarantine.note(batchOf([], all), 0);
+  const dayMs = 86_400_000;
+  quarantine.note(batchOf([], all.slice(10)), dayMs - 1);
+  const [one, other] = [QUARANTINED_MAX * 2, QUARANTINED_MAX * 2 + 2];
+  quarantine.note(batchOf([], [one]), dayMs - 1);
+  assert.is(quarantine.size, QUARANTINED_MAX);
+  assert.not.ok(quarantine.shown(Infinity).some(({ device }) => device === `d${one / 2}`));
+  quarantine.settle();
+  quarantine.note(batchOf([], [one, other]), dayMs + 60_000);
+  assert.is(quarantine.size, QUARANTINED_MAX - 10 + 2);
+  const changes = quarantine.changes();
+  assert.is(changes.filter(({ releasedMs }) => releasedMs === dayMs + 60_000).length, 10);
+  assert.equal(
+    quarantine
+      .shown(2)
+      .map(({ device }) => device)
+      .toSorted(),
+    [`d${one / 2}`, `d${other / 2}`].toSorted(),
+  );
+});
+
 test("rows come back as they were, and only those that are still in quarantine", () => {
   const store = openStore(newDataFile());
   const row = { site: "s", device: "d1", sinceMs: 1, lastMs: 5, aheadMs: 90_000, readings: 7, releasedMs: null };

@@ -400,8 +400,8 @@ test("silence is held back while its agent is away: neither counted as firing no
   );
 });
 
-async function runRetention(): Promise<void> {
-  const job = createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, assert.unreachable);
+async function runRetention(nowMs = Infinity): Promise<void> {
+  const job = createRetentionJob(stores.db, createCalendar("UTC"), 24 * HOUR_MS, () => nowMs, assert.unreachable);
   await job.settled;
   job.close();
 }
@@ -418,6 +418,20 @@ test("retention counts from each series' newest reading and leaves the hours", a
   const at = (series: number, level: number, startMs: number): unknown => ({ series, level, startMs });
   const [hour0, later] = [DAY_MS, DAY_MS + 50 * HOUR_MS];
   assert.equal(cells, [at(1, 0, later), at(1, 1, hour0), at(1, 1, later), at(2, 0, hour0), at(2, 1, hour0)]);
+});
+
+test("a reading from a clock that was a year ahead makes no window old", async () => {
+  const origin = stores.hello("a", ["pump/temp"]);
+  const aheadMs = DAY_MS + 365 * 24 * HOUR_MS;
+  stores.readings(origin, [
+    [0, DAY_MS, 1],
+    [0, aheadMs, 2],
+  ]);
+  const windows = (): unknown[] => stores.db.all("SELECT start_ms FROM cells WHERE level = 0");
+  await runRetention(DAY_MS + HOUR_MS);
+  assert.is(windows().length, 2);
+  await runRetention(DAY_MS + 26 * HOUR_MS);
+  assert.is(windows().length, 1);
 });
 
 test("no more points wait for InfluxDB than there are windows", async () => {

@@ -14,6 +14,9 @@ import type { Batch } from "./batch.ts";
 /** Devices in quarantine that are known one by one, at most; readings of others are only counted. */
 export const QUARANTINED_MAX = 1_000;
 
+/** Devices that have sent nothing for so long are forgotten where others need their places, ms. */
+const FORGOTTEN_MS = 86_400_000;
+
 /** Lines of devices that enter or leave, in one minute, at most; the others are counted in the next minute's. */
 const LINES_PER_MINUTE_MAX = 10;
 const MINUTE_MS = 60_000;
@@ -52,6 +55,7 @@ export class Quarantine {
   /** By device: 1 for one in quarantine, 2 where the batch in hand has refused a reading of it as well. */
   #marks = new Uint8Array(0);
   #unknown = 0;
+  #forgotMinute = -1;
   #lineMinute = -1;
   #lines = 0;
   #linesLeftOut = 0;
@@ -116,6 +120,7 @@ export class Quarantine {
     const name = `${site}/${device}`;
     let entry = this.#entries.get(name);
     if (!entry) {
+      if (this.#entries.size >= QUARANTINED_MAX) this.#forget(nowMs);
       if (this.#entries.size >= QUARANTINED_MAX) {
         this.#unknown += readings;
         return;
@@ -135,6 +140,24 @@ export class Quarantine {
     this.#mark(name, 2);
   }
 
+  /** Makes room: devices that are gone would hold their places for good. Looks for them once a minute. */
+  #forget(nowMs: number): void {
+    const minute = Math.floor(nowMs / MINUTE_MS);
+    if (minute === this.#forgotMinute) return;
+    this.#forgotMinute = minute;
+    for (const [name, { isDirty: _, ...entry }] of this.#entries) {
+      if (nowMs - entry.lastMs < FORGOTTEN_MS) continue;
+      this.#leave(name, { ...entry, releasedMs: nowMs });
+    }
+  }
+
+  #leave(name: string, row: QuarantineRow): void {
+    this.#entries.delete(name);
+    this.#mark(name, 0);
+    if (this.#released.length >= QUARANTINED_MAX) this.#released.shift();
+    this.#released.push(row);
+  }
+
   /** Stamped readings say nothing of a device's clock. */
   #release({ readings }: Batch, nowMs: number): void {
     const { count, series, stamped } = readings;
@@ -145,10 +168,7 @@ export class Quarantine {
       const { site, device } = this.#keyOf(series[i]!);
       const name = `${site}/${device}`;
       const { isDirty: _, ...entry } = this.#entries.get(name)!;
-      this.#entries.delete(name);
-      this.#mark(name, 0);
-      if (this.#released.length >= QUARANTINED_MAX) this.#released.shift();
-      this.#released.push({ ...entry, releasedMs: nowMs });
+      this.#leave(name, { ...entry, releasedMs: nowMs });
       this.#say(nowMs, `Device ${name} is in time again; ${entry.readings} of its readings were refused.`);
     }
   }

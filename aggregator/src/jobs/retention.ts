@@ -18,12 +18,13 @@ export interface RetentionJob {
 
 /**
  * Deletes windows of each series that are older than ageMaxMs before its newest reading, now and every hour; their
- * hours stay. log: a line for a person.
+ * hours stay. A reading that is ahead of the clock makes nothing old. now: the clock; log: a line for a person.
  */
 export function createRetentionJob(
   db: SqlDatabase,
   calendar: Calendar,
   ageMaxMs: number,
+  now: () => number,
   log: (line: string) => void,
 ): RetentionJob {
   const cells = new SqlCellStore(db);
@@ -36,7 +37,10 @@ export function createRetentionJob(
       "SELECT id, last_ts_ms AS newestMs FROM series WHERE id > ? AND last_ts_ms IS NOT NULL ORDER BY id LIMIT ?";
     const rows = db.all<Row>(sql, afterId, SERIES_PER_TURN);
     db.transaction(() => {
-      for (const { id, newestMs } of rows) cells.deleteWindowsBefore(id, newestMs - ageMaxMs, calendar);
+      const nowMs = now();
+      for (const { id, newestMs } of rows) {
+        cells.deleteWindowsBefore(id, Math.min(newestMs, nowMs) - ageMaxMs, calendar);
+      }
     });
     return rows.at(-1)?.id;
   };
