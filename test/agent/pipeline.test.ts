@@ -386,6 +386,74 @@ test("what a full outbox had no room for and a trimmed log no longer holds is co
   assert.is(line.ticks().at(-1)!.dropped["outbox_full"], lost);
 });
 
+test("what is lost of a full outbox is counted with that, whenever the process is killed", () => {
+  line = new Line({ outboxBytesMax: 1000, logAgeMaxMs: 600_000 });
+  for (let i = 0; i < 40; i++) {
+    line.nowMs = NOW_MS + i * 61_000;
+    line.send("m", line.nowMs, 1);
+    line.pipeline.checkpoint();
+    line.restart();
+    let waiting = line.pipeline.core.gauges.refolds_owed_readings!;
+    for (const frame of line.frames("data")) {
+      if (frame.kind === "partials") for (const { partial } of decodeWindows(frame.windows)) waiting += partial.count;
+    }
+    assert.is(waiting + (line.pipeline.core.ledger.dropped["outbox_full"] ?? 0), i + 1);
+  }
+  assert.ok(line.pipeline.core.ledger.dropped["outbox_full"]! > 10);
+});
+
+test("what is owed of a series is made again though an alert fires that began before the log", () => {
+  line = new Line({ outboxBytesMax: 1000, logAgeMaxMs: 1_800_000 });
+  line.pipeline.addThresholds(version(1, 0, 10));
+  for (let i = 0; i < 80; i++) {
+    line.nowMs = NOW_MS + i * 60_000;
+    line.send("m", line.nowMs, 11);
+    line.pipeline.checkpoint();
+    // The uplink is cut at a time when the log has long forgotten when the alert began.
+    if (i < 60) for (const lane of ["alerts", "data"] as const) line.store.acknowledge(lane, 1e6 + i);
+  }
+  assert.ok(line.store.wholeFromMs > NOW_MS);
+  assert.ok(line.pipeline.core.gauges.refolds_owed_readings! > 0);
+  const counts = new Map<number, number>();
+  for (let round = 0; round < 10; round++) {
+    for (const frame of line.frames("data")) {
+      if (frame.kind !== "partials") continue;
+      for (const { windowStartMs, partial } of decodeWindows(frame.windows)) {
+        counts.set(windowStartMs, partial.count + (frame.replace ? 0 : (counts.get(windowStartMs) ?? 0)));
+      }
+    }
+    for (const lane of ["alerts", "data"] as const)
+      line.store.acknowledge(lane, line.store.frames(lane, 0, 1e9).at(-1)?.seq ?? 0);
+    line.pipeline.checkpoint();
+  }
+  assert.equal(line.pipeline.core.ledger.dropped, {});
+  for (let i = 60; i < 80; i++) assert.is(counts.get(NOW_MS + i * 60_000), 1, `${i}`);
+  assert.is(new Set(line.alerts.map(({ id }) => id)).size, 1);
+  assert.is(line.alerts.at(-1)!.state, "firing");
+});
+
+test("an outbox that is far too full is brought to its bound a little at a turn, and everything else goes on", () => {
+  line = new Line({ outboxBytesMax: 1000, seriesMax: 1000, batchReadingsMax: 60_000 });
+  for (let minute = 0; minute < 50; minute++) {
+    for (let metric = 0; metric < 900; metric++) line.send(`m${metric}`, NOW_MS - minute * 60_000, metric);
+    line.pipeline.commit();
+  }
+  const frames = (): number => line.frames("data").filter(({ kind }) => kind === "partials").length;
+  line.nowMs += 10_000;
+  line.pipeline.core.checkpointTurn();
+  const most = frames();
+  assert.ok(most > 100);
+  const left: number[] = [];
+  for (let turn = 0; line.store.outboxBytes > 1000 && frames() > 0; turn++) {
+    line.pipeline.core.checkpointTurn();
+    left.push(frames());
+    assert.ok(turn < 100);
+  }
+  assert.ok(left.length > 4);
+  left.reduce((before, now) => (assert.ok(before - now <= 16, `${before} to ${now} in one turn`), now), most);
+  assert.is(line.pipeline.core.gauges.refolds_owed_readings, 45_000);
+});
+
 test("waits for no timer after it is closed", async () => {
   line = new Line({ commitIntervalMs: 5 });
   line.automatic = true;

@@ -2,12 +2,13 @@ import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "n
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import * as assert from "uvu/assert";
+import { salvage } from "@weir/agent/store/salvage";
 import { finishSetAside, setAside, setAsideFiles } from "@weir/agent/store/set-aside";
 import type { CodedError } from "@weir/shared/errors";
 import { decodeFrame } from "@weir/shared/wire/messages";
 import { suite } from "../support/suite.ts";
 import { tempFolder } from "../support/temp.ts";
-import { NOW_MS } from "./pipeline-fixture.ts";
+import { Line, NOW_MS, version } from "./pipeline-fixture.ts";
 import { copyOfSample, Hosted, overwrite, PARTS, reading, run, SAMPLE, survives } from "./set-aside-fixture.ts";
 
 const test = suite("a damaged data file", { timeoutMs: 60_000 });
@@ -154,4 +155,19 @@ test("the newest damaged files are kept, under names of their own", () => {
   assert.is(new Set(moved).size, 4);
   assert.equal(setAsideFiles(path), moved.slice(2));
   assert.is(readFileSync(moved[3]!, "utf8"), "damaged 3");
+});
+
+test("alerts of a damaged file that could not be upgraded any more are kept", () => {
+  const line = new Line();
+  line.pipeline.addThresholds(version(1, 0, 10));
+  for (let i = 0; i < 20; i++) line.send(`m${i}`, NOW_MS + i, 11);
+  line.pipeline.checkpoint();
+  line.close();
+  const read = (): ReturnType<typeof salvage> => salvage(line.path, NOW_MS, 60_000, () => 0);
+  const now = read();
+  assert.ok(now.alertFrames.length > 0 && now.lostReadings === 20);
+  const db = new Database(line.path);
+  db.exec("ALTER TABLE refolds DROP COLUMN owed; ALTER TABLE outbox DROP COLUMN checksum; PRAGMA user_version = 3");
+  db.close();
+  assert.equal(read(), now);
 });

@@ -75,6 +75,31 @@ test("a gateway that was two hours ahead for longer than that finds them again a
   assert.equal(silences(), ["a firing 9200"]);
 });
 
+test("a gateway that was ahead, and then starts in the past until the network tells it the time, finds silences", () => {
+  run(0, 40, { a: 0, b: 0 }, YEAR_MS);
+  plant.sendText("s/hall/a/t", '{"value": 1}');
+  run(50, 90, { b: 0 }, YEAR_MS);
+  plant.nowMs = START_MS - 3 * YEAR_MS;
+  plant.restart();
+  plant.pipeline.tick();
+  run(100, 300, { b: 0 });
+  plant.pipeline.checkpoint();
+  // Stamped by a clock that was a year ahead, a reading ends it in a year.
+  assert.equal(silences(), ["a resolved 40"]);
+});
+
+test("a late reading that makes a series begin earlier hides nothing that is to be judged anew", () => {
+  run(0, 20, { b: 0 });
+  for (const day of [5, 6]) run(0, 20, { b: 0, a: day * DAY_MS }, day * DAY_MS);
+  run(30, 60, { b: 0 });
+  plant.send("s/hall/a/t", START_MS + 60_000, 1);
+  run(70, 80, { b: 0 });
+  plant.pipeline.checkpoint();
+  run(100, 200, { b: 5 * DAY_MS }, 5 * DAY_MS);
+  plant.pipeline.checkpoint();
+  assert.ok(silences().includes(`a resolved ${5 * 86_400 + 20}`));
+});
+
 test("after the clock was set back far, summaries go on to the aggregator", () => {
   run(0, 100, { a: 0 }, DAY_MS);
   run(110, 200, { a: 0 });
@@ -107,6 +132,37 @@ test("a log that is too old goes when the clock that says so has gone on for a d
     plant.pipeline.checkpoint();
   }
   assert.is(plant.store.wholeFromMs, START_MS + 100_001);
+});
+
+for (const [what, hoursOn] of [
+  ["during the day", 9],
+  ["for an hour a day", 1],
+] as const) {
+  test(`the log of a gateway that is on only ${what} is trimmed by age, after a long rest as well`, () => {
+    run(0, 100, { a: 0 });
+    for (let day = 40; day < 44; day++) {
+      // A little later each day.
+      const startMs = START_MS + day * DAY_MS + day * 300_000;
+      plant.nowMs = startMs;
+      plant.restart();
+      for (; plant.nowMs < startMs + hoursOn * 3_600_000; plant.nowMs += 900_000) plant.pipeline.checkpoint();
+      assert.is(plant.store.wholeFromMs, day < 41 ? -Infinity : START_MS + 100_001, `day ${day}`);
+    }
+  });
+}
+
+test("a clock that is ahead at each start, until the network sets it right, makes nothing of the log old", () => {
+  run(0, 100, { a: 0 });
+  for (let start = 0; start < 26; start++) {
+    for (const aheadMs of [YEAR_MS, 0]) {
+      for (let minute = 0; minute < 60; minute += 12) {
+        plant.nowMs = START_MS + (3 * DAY_MS + (start * 60 + minute) * 60_000) + aheadMs;
+        if (minute === 0 && aheadMs > 0) plant.restart();
+        plant.pipeline.checkpoint();
+      }
+    }
+  }
+  assert.is(plant.store.wholeFromMs, -Infinity);
 });
 
 test("a device that sends is not silent while its clock is behind", () => {

@@ -155,7 +155,7 @@ test("the oldest partials of a full outbox go and nothing else, and wait to be m
   const bytes = partials[0]!.body.length;
   assert.ok(partials.every(({ body }) => body.length === bytes));
   store.commit({ ...EMPTY_BATCH, frames: [frame("data", 100, false), ...partials, frame("alerts", 100)] });
-  assert.equal(store.trimOutbox(200 + 6 * bytes), { frames: 0, bytes: 0, lostReadings: 0, refolds: [] });
+  assert.equal(store.trimOutbox(200 + 6 * bytes), { frames: 0, bytes: 0, isMore: false, lostReadings: 0, refolds: [] });
   const wait = (series: number, fromMs: number, owed: number): WaitingRefold => ({
     series,
     fromMs: FIRST_MS + fromMs,
@@ -165,12 +165,16 @@ test("the oldest partials of a full outbox go and nothing else, and wait to be m
   assert.equal(store.trimOutbox(200 + 4 * bytes + 1), {
     frames: 2,
     bytes: 2 * bytes,
+    isMore: false,
     lostReadings: 0,
     refolds: [wait(1, 0, 7), wait(2, 60_000, 7)],
   });
   assert.equal(seqs("data"), [1, 4, 5, 6, 7]);
   assert.is(store.outboxBytes, 200 + 4 * bytes);
-  assert.is(store.trimOutbox(0).frames, 4);
+  const some = store.trimOutbox(0, 1);
+  assert.equal([some.frames, some.isMore], [1, true]);
+  const rest = store.trimOutbox(0, 3);
+  assert.equal([rest.frames, rest.isMore], [3, false]);
   assert.equal(seqs("data"), [1]);
   assert.equal(seqs("alerts"), [1]);
   assert.is(store.outboxBytes, 200);

@@ -243,14 +243,27 @@ test("a clock that was set back far had been wrong: what it passes through now i
   assert.equal([watched.back(240_000, 50_000), watched.back(280_000, 131_000)], [140_000, -Infinity]);
 });
 
-test("from when on gaps are to be judged anew is told once, when time between others can be watched", () => {
-  const told = (...seconds: readonly number[]): Array<number | undefined> => {
+test("what is to be judged anew is told when time before what was watched is watched, and of each series once", () => {
+  const told = (...days: readonly number[]): Array<readonly number[] | undefined> => {
     const watched = watchedBy(0, 100, -7000, 7100);
-    return seconds.map((second) => watched.add({ nowMs: second * 1000 }));
+    for (let day = 1; day < 9; day++) {
+      for (const second of [0, 100]) watched.add({ nowMs: day * 86_400_000 + second * 1000 });
+    }
+    return days.map((day) => {
+      const reopened = watched.add({ nowMs: day * 86_400_000 });
+      return reopened && [reopened.fromMs, reopened.firstAfterMs, reopened.firstThroughMs].map((ms) => ms / 86_400_000);
+    });
   };
-  assert.equal(told(500, 510, 520), [500_000, undefined, undefined]);
-  assert.equal(told(50, 90, 110, 120), [undefined, undefined, 100_000, undefined]);
-  assert.equal(told(6000, 6050), [undefined, undefined], "not so far");
+  const [from, to, later] = [0.5, 0.501, 0.502];
+  assert.equal(told(from, to, later), [undefined, [from, -Infinity, to + 1], undefined]);
+  assert.equal(
+    told(-9000, from, to, later),
+    [undefined, undefined, [from, -Infinity, to + 1], undefined],
+    "elsewhere first",
+  );
+  assert.equal(told(from, to, 3.5, 3.501).slice(2), [undefined, [3.5, to + 1, 4.501]], "of later series later");
+  assert.equal(told(7.999, 8), [undefined, undefined], "not so far");
+  assert.equal(told(9, 9.001), [undefined, undefined], "nothing was watched beyond");
 });
 
 test("ticks further apart than some minutes are watched only where that is their way", () => {

@@ -199,7 +199,7 @@ export class Core {
         break;
       }
     }
-    if (isDue(nowMs, this.#trimmedMs, checkpointIntervalMs)) this.#trim(nowMs);
+    if (isDue(nowMs, this.#trimmedMs, checkpointIntervalMs) && this.#trim(nowMs)) return;
     this.#background.turn(nowMs);
   }
 
@@ -217,7 +217,7 @@ export class Core {
     this.#background.refoldAll(refoldMsMax);
     const pages = Array.from({ length: this.#fold.pages }, (_, page) => page);
     this.#flushPages(pages.filter((page) => this.#dirty.isDirty(page)));
-    this.#trim(this.#hooks.now());
+    while (this.#trim(this.#hooks.now())) continue;
   }
 
   /** Enters a last tick and checkpoints. Re-folds that take longer go on at the next start. */
@@ -265,7 +265,7 @@ export class Core {
     const partials = this.#fold.flushPage(page, this.#out);
     const refolded = take();
     const { result, lostReadings } = refolded;
-    this.#ledger.add("uplink", "lost.outbox_full", lostReadings);
+    this.#ledger.addUnsent(lostReadings);
     this.#out.refolds.push(...result.refolds);
     const frames = [...partialFrames(partials), ...refoldedFrames(result.partials, result.more)];
     this.#write({ frames, refolded, pages: [page] });
@@ -362,21 +362,24 @@ export class Core {
     );
   }
 
-  #trim(nowMs: number): void {
-    if (this.#writer.isStuck || this.#background.isReading) return;
-    this.#trimmedMs = nowMs;
+  /** Returns whether there is more to trim now. */
+  #trim(nowMs: number): boolean {
+    if (this.#writer.isStuck || this.#background.isReading) return false;
     // Entries of which no page took notice, such as ticks, need not be folded again either; or they could never go.
     if (this.#dirty.recoverSeq(this.#store.lastSeq) > this.#recoverSeq) this.#write({ isCheckpoint: true });
-    if (this.#writer.isStuck) return;
+    if (this.#writer.isStuck) return false;
     try {
-      const { rows, refolds } = this.#trimmer.trim(nowMs);
-      this.#deadLettersUntrimmed = 0;
+      const { rows, refolds, isMore } = this.#trimmer.trim(nowMs);
       for (const request of refolds) this.#background.add(request);
       if (rows > 0) this.#background.trimmed();
+      if (isMore) return true;
+      this.#deadLettersUntrimmed = 0;
     } catch (error) {
       if (isDamage(error)) throw error;
       this.#hooks.warn(`Cannot trim the data file: ${errorMessage(error)}. Tried again at the next checkpoint.`);
     }
+    this.#trimmedMs = nowMs;
+    return false;
   }
 }
 

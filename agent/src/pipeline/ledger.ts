@@ -1,5 +1,6 @@
 import type { LedgerTotals } from "@weir/shared/wire/messages";
 import type { LedgerRow } from "../store/commit-batch.ts";
+import { OUTBOX_LOSS } from "../store/trim-outbox.ts";
 
 /**
  * The loss ledger: what became of every reading, by source and reason.
@@ -38,6 +39,11 @@ export class Ledger {
     const entry = this.#entry(source, reason);
     entry.count += count;
     entry.dirty = true;
+  }
+
+  /** Counts readings that are lost to the aggregator because a full outbox had no room for their partials. */
+  addUnsent(count: number): void {
+    this.add(OUTBOX_LOSS.source, OUTBOX_LOSS.reason, count);
   }
 
   /** Counts that changed since the last call, as they now stand. */

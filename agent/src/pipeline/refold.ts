@@ -51,7 +51,10 @@ export interface RefoldResult {
 }
 
 interface Stretch {
+  /** From when on episodes and silences are found anew; Infinity: they stay. */
   readonly fromMs: number;
+  /** From when on there are partials; before fromMs where an episode that began before the log reaches across. */
+  readonly partialsFromMs: number;
   readonly replacePartials: boolean;
 }
 
@@ -73,6 +76,10 @@ export class RefoldJob {
   readonly #stretches = new Map<number, Stretch>();
   readonly #fold: SeriesFold;
   readonly #out: Emissions = createEmissions();
+  /** Of readings from before their series' episodes are found anew: for their windows; undefined: there are none. */
+  readonly #early: SeriesFold | undefined;
+  readonly #earlyRows = new Rows();
+  readonly #laterRows = new Rows();
   readonly #partials: WindowPartial[] = [];
   readonly #more: WindowPartial[] = [];
   /** By series, starts of windows of which there is a partial already. */
@@ -83,26 +90,40 @@ export class RefoldJob {
   /** requests: one a series. */
   constructor(requests: readonly RefoldRequest[], context: RefoldContext) {
     const { live, keyOf, thresholds, windowMs } = context;
+    const options = { windowMs, watched: live.silences.watched };
     this.#context = context;
     this.requests = requests;
     this.series = requests.map(({ series }) => series).toSorted((a, b) => a - b);
-    for (const { series, fromMs, replacePartials } of requests) {
-      this.#stretches.set(series, { fromMs: startOf(series, fromMs, context), replacePartials });
-    }
-    this.wanted = new Map(this.series.map((series) => [series, this.#stretches.get(series)!.fromMs]));
-    this.#fold = new SeriesFold(keyOf, thresholds, { windowMs, watched: live.silences.watched });
+    for (const request of requests) this.#stretches.set(request.series, stretchOf(request, context));
+    this.wanted = new Map(this.series.map((series) => [series, this.#stretches.get(series)!.partialsFromMs]));
+    this.#fold = new SeriesFold(keyOf, thresholds, options);
+    const hasEarly = [...this.#stretches.values()].some(({ fromMs, partialsFromMs }) => partialsFromMs < fromMs);
+    if (hasEarly) this.#early = new SeriesFold(keyOf, thresholds, options);
   }
 
   /** Folds readings in: all of them wanted. */
   apply(block: Block): void {
     const versions = this.#context.thresholds.versions().length;
     // A version that came meanwhile asks for no re-fold of a series that had not reached it; this fold has to know it.
-    if (versions !== this.#versions) this.#fold.forgetBands();
+    const folds = this.#early ? [this.#fold, this.#early] : [this.#fold];
+    if (versions !== this.#versions) for (const fold of folds) fold.forgetBands();
     this.#versions = versions;
-    if (this.#fold.windowReadings > WINDOW_READINGS_MAX / 4 || this.#fold.windowBytes > WINDOW_BYTES_MAX / 2) {
-      this.#flush();
+    const readings = folds.reduce((sum, { windowReadings }) => sum + windowReadings, 0);
+    const bytes = folds.reduce((sum, { windowBytes }) => sum + windowBytes, 0);
+    if (readings > WINDOW_READINGS_MAX / 4 || bytes > WINDOW_BYTES_MAX / 2) this.#flush();
+    this.#fold.applyBlock(this.#early ? this.#withoutEarly(block, this.#early) : block, this.#out);
+  }
+
+  /** The rest of a block, of which the early readings are folded. Episodes and silences of these stay as they are. */
+  #withoutEarly(block: Block, early: SeriesFold): Block {
+    this.#earlyRows.clear();
+    this.#laterRows.clear();
+    for (let i = 0; i < block.count; i++) {
+      const isEarly = block.tsMs[i]! < this.#stretches.get(block.series[i]!)!.fromMs;
+      (isEarly ? this.#earlyRows : this.#laterRows).append(block, i, i + 1);
     }
-    this.#fold.applyBlock(block, this.#out);
+    early.applyBlock(this.#earlyRows, createEmissions());
+    return this.#laterRows;
   }
 
   /** Folds those in that are wanted. */
@@ -146,7 +167,7 @@ export class RefoldJob {
   }
 
   #flush(): void {
-    const partials = this.#fold.flush(this.#out);
+    const partials = [...(this.#early?.flush(createEmissions()) ?? []), ...this.#fold.flush(this.#out)];
     for (const partial of partials) {
       if (!this.#stretches.get(partial.series)!.replacePartials) continue;
       const isMore = this.#begun.get(partial.series)?.has(partial.windowStartMs) === true;
@@ -189,6 +210,16 @@ export class RefoldJob {
     result.alerts.push(...out.alerts);
     result.closed.push(...out.closed);
   }
+}
+
+function stretchOf({ series, fromMs, replacePartials }: RefoldRequest, context: RefoldContext): Stretch {
+  const { source, live, windowMs } = context;
+  const startMs = startOf(series, fromMs, context);
+  // Beyond its newest reading only an open episode that began before the log can have pushed it: that goes on by itself.
+  const episodesFromMs = startMs > live.positionMs(series) ? Infinity : startMs;
+  const wholeMs = Math.max(Math.floor(fromMs / windowMs), Math.ceil(source.wholeFromMs / windowMs)) * windowMs;
+  const partialsFromMs = replacePartials ? Math.min(episodesFromMs, wholeMs) : episodesFromMs;
+  return { fromMs: episodesFromMs, partialsFromMs, replacePartials };
 }
 
 /** Where to begin so that no episode and no window is cut: back from fromMs until none reaches across. */

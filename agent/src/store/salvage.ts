@@ -114,6 +114,15 @@ class Reader {
     return this.#nowMs() > this.#deadlineMs;
   }
 
+  /** Whether a table has a column, as far as can be told. */
+  hasColumn(table: string, column: string): boolean {
+    try {
+      return this.#db?.prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = ?").get(table, column) !== undefined;
+    } catch {
+      return true;
+    }
+  }
+
   /** Rows of a table in the order of its key; from both ends, where the middle cannot be read. */
   rows<T>(table: string, columns: string, key: string): T[] {
     const names = key.split(", ");
@@ -268,14 +277,16 @@ function countReadings(reader: Reader, table: string, key: readonly string[]): H
 }
 
 function salvageOutbox(reader: Reader): { alerts: Uint8Array[]; readings: number } {
-  type Row = { lane: string; seq: number; readings: number; checksum: number };
+  type Row = { lane: string; seq: number; readings: number; checksum: number | null };
   const sql = "SELECT body FROM outbox WHERE lane = 'alerts' AND seq = ?";
+  // A file of an earlier version, damaged before it could be upgraded, has none.
+  const checksumColumn = reader.hasColumn("outbox", "checksum") ? "checksum" : "NULL AS checksum";
   const alerts: Array<{ readonly seq: number; readonly body: Uint8Array }> = [];
   let alertBytes = 0;
   let readings = 0;
   reader.each<Row>(
     "outbox",
-    "lane, seq, readings, checksum",
+    `lane, seq, readings, ${checksumColumn}`,
     ["lane", "seq"],
     ({ lane, seq, readings: count, checksum }) => {
       if (isCount(count)) readings += count;

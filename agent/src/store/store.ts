@@ -15,7 +15,7 @@ import { StoredReadings } from "./stored-readings.ts";
 import type { LogBounds } from "./trim-log.ts";
 import { deleteDoomed, findDoomed } from "./trim-log.ts";
 import type { OutboxTrim } from "./trim-outbox.ts";
-import { trimOutbox } from "./trim-outbox.ts";
+import { OUTBOX_LOSS, trimOutbox } from "./trim-outbox.ts";
 
 /** A clock tick as the log has it. */
 export type LogTick = Omit<TickFrame, "kind">;
@@ -243,13 +243,22 @@ export class Store {
     });
   }
 
-  /** Holds the outbox to its bound; the re-folds that make the deleted partials again wait in the file. See trim-outbox.ts. */
-  trimOutbox(bytesMax: number): OutboxTrim {
+  /**
+   * Holds the outbox to its bound; the re-folds that make the deleted partials again, and the count of those that nobody can
+   * make, are in the file with that. See trim-outbox.ts.
+   */
+  trimOutbox(bytesMax: number, framesMax: number = Infinity): OutboxTrim {
     const bytes = this.#outboxBytes;
-    if (bytes <= bytesMax) return { frames: 0, bytes: 0, lostReadings: 0, refolds: [] };
+    if (bytes <= bytesMax) return { frames: 0, bytes: 0, isMore: false, lostReadings: 0, refolds: [] };
     const trim = this.sql.transaction(() => {
-      const done = trimOutbox(this.sql, bytes, bytesMax, this.#wholeFromMs);
+      const done = trimOutbox(this.sql, bytes, { bytesMax, framesMax, wholeFromMs: this.#wholeFromMs });
       this.#writeRefolds({ refolds: done.refolds, refoldsDone: [] });
+      if (done.lostReadings > 0) {
+        const { source, reason } = OUTBOX_LOSS;
+        const sql = `INSERT INTO ledger VALUES (?, ?, ?, 0)
+          ON CONFLICT (source, reason) DO UPDATE SET count = count + excluded.count`;
+        this.sql.run(sql, source, reason, done.lostReadings);
+      }
       return done;
     });
     this.#outboxBytes = bytes - trim.bytes;

@@ -18,9 +18,6 @@ import type { ClockTick, WatchedTime } from "./watched.ts";
 /** Gaps of a series that are kept, at most; when there are more, the oldest goes, and who asks for it needs a re-fold. */
 export const GAPS_KEPT_MAX = 4;
 
-/** A series that began so long after the time that a clock was set back to is left alone. */
-const REOPENED_MS_MAX = 86_400_000;
-
 /** Steps of the bands in force that a gap is looked through for; a longer one is kept without a look. */
 const STEPS_MAX = 200;
 
@@ -114,6 +111,10 @@ export class Silences {
     const firstMs = this.firstMs(series);
     if (tsMs < firstMs) {
       this.#firstMs[series] = tsMs;
+      const { reopenedMs } = this.watched;
+      // Its gaps were to be judged anew when time around firstMs is watched again; now nobody would think of it then.
+      if (tsMs <= reopenedMs && reopenedMs < firstMs)
+        out.refolds.push({ series, fromMs: tsMs, replacePartials: false });
       if (this.canHold(series, tsMs, firstMs)) this.#insert(series, this.#gap(series, tsMs, firstMs), out);
       return;
     }
@@ -153,15 +154,17 @@ export class Silences {
   }
 
   /**
-   * Takes a tick into account. Where the clock was set back far, time that was not watched can be from now on: what was
-   * said of the gaps of series beyond it is said anew. positionMs: of series below seriesEnd; -Infinity passes one over.
+   * Takes a tick into account. Since the clock was set back far, time is watched that was passed over: what was said of
+   * the gaps of series beyond it is said anew. positionMs: of series below seriesEnd; -Infinity passes one over.
    */
   watch(tick: ClockTick, seriesEnd: number, positionMs: (series: number) => number, out: Emissions): void {
-    const setBackMs = this.watched.add(tick);
-    if (setBackMs === undefined) return;
+    const reopened = this.watched.add(tick);
+    if (!reopened) return;
+    const { fromMs, firstAfterMs, firstThroughMs } = reopened;
     for (let series = 0; series < seriesEnd; series++) {
-      if (positionMs(series) <= setBackMs || this.firstMs(series) > setBackMs + REOPENED_MS_MAX) continue;
-      out.refolds.push({ series, fromMs: this.#reachBack(series, setBackMs), replacePartials: false });
+      const firstMs = this.firstMs(series);
+      if (positionMs(series) <= fromMs || firstMs <= firstAfterMs || firstMs > firstThroughMs) continue;
+      out.refolds.push({ series, fromMs: this.#reachBack(series, fromMs), replacePartials: false });
     }
   }
 

@@ -25,6 +25,19 @@ export const STRETCHES_MAX = 65_536;
 /** A clock that comes back from further ahead had been wrong: what it said of the future holds up nothing. */
 export const SET_BACK_MS = 3_600_000;
 
+/** What was said of series that begin so far beyond what is being watched anew is gone through when the clock gets there. */
+const REOPENED_MS = 86_400_000;
+
+/**
+ * Since the clock was set back far, time is being watched that earlier ticks passed over: gaps that reach beyond fromMs may
+ * have to be judged anew, of series whose first reading is after firstAfterMs and no later than firstThroughMs.
+ */
+export interface Reopened {
+  readonly fromMs: number;
+  readonly firstAfterMs: number;
+  readonly firstThroughMs: number;
+}
+
 /**
  * The union of the stretches between successive ticks, in the order of the log.
  *
@@ -32,7 +45,9 @@ export const SET_BACK_MS = 3_600_000;
  * While a clock that was set back a little passes again through time that it had been through, nothing is added.
  *
  * A clock that was set back by more than SET_BACK_MS had been wrong, perhaps by years: throughMs goes back with it, and
- * what was not watched yet can be. What had been said of gaps there then changes; add() tells from when on.
+ * what was not watched yet can be. What had been said of gaps there then changes; add() tells from when on. It does so
+ * when such time is watched, not when the clock is set back: a gateway that starts in 1970 until the network tells it the
+ * time watches nothing there, and what it does watch lies where it goes on.
  */
 export class WatchedTime {
   /** By stretch, ascending and apart from each other: from, to, and what was watched before it, ms. */
@@ -40,8 +55,8 @@ export class WatchedTime {
   readonly #toMs: number[] = [];
   readonly #beforeMs: number[] = [];
   #throughMs = -Infinity;
-  /** The clock was set back far, and nothing has been added before older stretches since. */
-  #isSetBack = false;
+  /** Since the clock was set back far: gaps of series that begin up to here were told to be judged anew; Infinity: of all. */
+  #reopenedMs = Infinity;
   #elapsedMs = 0;
   #lastMs = Infinity;
   #lastStepMs = 0;
@@ -49,6 +64,14 @@ export class WatchedTime {
   /** Up to this event time nothing changes any more, unless the clock is set back far; -Infinity before the first stretch. */
   get throughMs(): number {
     return this.#throughMs;
+  }
+
+  /**
+   * Since the clock was set back far: gaps of series that begin up to this time have been, or need not be, judged anew.
+   * Infinity where it never was.
+   */
+  get reopenedMs(): number {
+    return this.#reopenedMs;
   }
 
   /** All that was watched, ms. */
@@ -65,11 +88,8 @@ export class WatchedTime {
     return this.#elapsedMs;
   }
 
-  /**
-   * Takes the next tick of the log into account. Returns from when on gaps that end before throughMs, or before it went
-   * back, may have to be judged anew; undefined: none.
-   */
-  add({ nowMs, watching = true }: ClockTick): number | undefined {
+  /** Takes the next tick of the log into account. Returns which gaps may have to be judged anew; undefined: none. */
+  add({ nowMs, watching = true }: ClockTick): Reopened | undefined {
     const lastMs = this.#lastMs;
     const lastStepMs = this.#lastStepMs;
     const stepMs = nowMs - lastMs;
@@ -78,8 +98,8 @@ export class WatchedTime {
     this.#lastStepMs = watching ? stepMs : 0;
     if (nowMs < this.#throughMs - SET_BACK_MS) {
       this.#throughMs = nowMs;
-      this.#isSetBack = this.#watchedTo(nowMs) > nowMs;
-      return this.#isSetBack ? undefined : nowMs;
+      this.#reopenedMs = -Infinity;
+      return undefined;
     }
     if (!watching || stepMs <= 0 || stepMs > reachMs) return undefined;
     if (lastStepMs <= 0 || stepMs <= 2 * lastStepMs) this.#elapsedMs += stepMs;
@@ -103,8 +123,8 @@ export class WatchedTime {
     return Math.min(toMs, this.#fromMs[at]! + wanted - this.#beforeMs[at]!);
   }
 
-  /** Adds a stretch. Returns where it fills a gap between others, for the first time since the clock was set back. */
-  #cover(fromMs: number, toMs: number): number | undefined {
+  /** Adds a stretch. Returns what has to be judged anew because it lies before the end of others. */
+  #cover(fromMs: number, toMs: number): Reopened | undefined {
     const last = this.#toMs.length - 1;
     if (last >= 0 && this.#toMs[last] === fromMs) {
       this.#toMs[last] = toMs;
@@ -118,18 +138,19 @@ export class WatchedTime {
   }
 
   /** As #cover, of a stretch that begins before the end of the last. */
-  #fill(fromMs: number, toMs: number): number | undefined {
+  #fill(fromMs: number, toMs: number): Reopened | undefined {
     const holeMs = this.#watchedTo(fromMs);
     if (holeMs >= toMs) return undefined;
-    const isReopened = this.#isSetBack && holeMs < this.#toMs.at(-1)!;
-    if (isReopened) this.#isSetBack = false;
+    const firstAfterMs = this.#reopenedMs;
+    const isReopened = toMs > firstAfterMs;
+    if (isReopened) this.#reopenedMs = toMs + REOPENED_MS;
     const first = this.#firstEnding(fromMs);
     let end = first;
     while (end < this.#fromMs.length && this.#fromMs[end]! <= toMs) end++;
     const joinedFromMs = end > first ? Math.min(fromMs, this.#fromMs[first]!) : fromMs;
     const joinedToMs = end > first ? Math.max(toMs, this.#toMs[end - 1]!) : toMs;
     this.#splice(first, end - first, joinedFromMs, joinedToMs);
-    return isReopened ? holeMs : undefined;
+    return isReopened ? { fromMs: holeMs, firstAfterMs, firstThroughMs: this.#reopenedMs } : undefined;
   }
 
   /** Puts one stretch in the place of some. */
