@@ -226,3 +226,44 @@ test("a day that late data never leaves alone is issued once a round, each time 
   await queue.close();
   stores.close();
 });
+
+test("a day that cannot be made holds up no other, is told of once, and is made as soon as it can be", async () => {
+  const stores = new Stores();
+  const origin = stores.hello("a", ["pump/temp"]);
+  const days = [DAY, "2026-03-11", "2026-03-12"];
+  for (const day of days) stores.readings(origin, [[0, Date.parse(`${day}T12:00:00Z`), 1]]);
+  const local = new LocalHand(stores.path, stores.calendar);
+  let isBad = true;
+  let tries = 0;
+  const hand: BatchHand = {
+    isAlive: true,
+    run(job) {
+      if ((job as ReportJob).day === DAY) tries++;
+      if (isBad && (job as ReportJob).day === DAY) throw new CodedError("BATCH_ENDED", "It has ended.");
+      return local.run(job);
+    },
+    end: () => local.end(),
+  };
+  const queue = createBatchQueue(() => hand, assert.unreachable);
+  const log: string[] = [];
+  const jobs = createReportJobs(stores.reports, queue, stores.calendar, {
+    at: "00:15",
+    reviseIntervalMs: 10,
+    now: () => DAY_MS + 10 * 86_400_000,
+    log: (line) => log.push(line),
+    issued: () => {},
+  });
+  await jobs.settled;
+  assert.equal(
+    days.map((day) => stores.reports.isIssued(day)),
+    [false, true, true],
+  );
+  await eventually(() => assert.ok(tries >= 3));
+  assert.is(log.filter((line) => /Cannot issue the report of 2026-03-10: It has ended/.test(line)).length, 1);
+  isBad = false;
+  await eventually(() => assert.is(Buffer.from(stores.reports.issuedBody(DAY) ?? []).toString(), stores.live(DAY)));
+  assert.not(stores.reports.isDue(DAY));
+  await jobs.close();
+  await queue.close();
+  stores.close();
+});

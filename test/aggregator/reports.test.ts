@@ -286,6 +286,26 @@ test("a tick that moves the clock within a day makes its issued report due, and 
   assert.is(expected(), 54);
 });
 
+test("the first tick of a new agent makes only days due that have readings of its series", () => {
+  stores = new Stores();
+  const known = stores.hello("a", ["pump/temp"]);
+  const days = [0, 1, 2, 3].map(dayName);
+  for (const index of days.keys()) stores.readings(known, [[0, START_MS + index * DAY_MS, 1]]);
+  stores.tick(known, START_MS + 4 * DAY_MS);
+  while (stores.reports.due(dayName(4)).length > 0) for (const day of days) stores.reports.issue(day, 1);
+  const added = stores.hello("b", ["fan/rpm"]);
+  stores.readings(added, [[0, START_MS + 2 * DAY_MS, 1]]);
+  for (const day of stores.reports.due(dayName(4))) stores.reports.issue(day, 1);
+  assert.equal(stores.reports.due(dayName(4)), []);
+  stores.tick(added, START_MS + 4 * DAY_MS);
+  assert.equal(stores.reports.due(dayName(4)), days.slice(2));
+  for (const day of stores.reports.due(dayName(4))) stores.reports.issue(day, 1);
+  for (const day of days) assert.is(issuedText(day), stores.batch(day));
+  // One that has sent nothing yet has no day.
+  stores.tick(stores.hello("c"), START_MS + 4 * DAY_MS);
+  assert.equal(stores.reports.due(dayName(4)), []);
+});
+
 test("a device whose clock is ahead moves neither other devices' expectation nor their reports", () => {
   stores = new Stores();
   stores.history.add(versionOf(1, 0, 5, 600_000));

@@ -35,7 +35,7 @@ export interface ReportJobs {
 /** A night's turn that the program missed, busy or suspended, is made up for when it is at most this late, ms. */
 const LATE_MS_MAX = 23 * 3_600_000;
 
-/** Whose days a round is for: those that were ever issued, or all. */
+/** Whose days a round is for: those that were ever issued or could not be, or all. */
 type Round = "revisions" | "all";
 
 /**
@@ -56,15 +56,25 @@ export function createReportJobs(
   const task = (name: string, plan: () => JobPlan): BatchTask<Uint8Array | undefined> => {
     return reportTask(reports, name, plan, options);
   };
-  const issue = (day: string): Promise<unknown> => {
+  /** Days of a round that could not be made, with why. Each turn tries them, not only the night's. */
+  const failures = new Map<string, string>();
+  const issue = async (day: string): Promise<void> => {
     const plan = (): JobPlan => ({ day, issue: true, answer: null });
-    return batch.run(task(`issue ${day}`, plan), { isUrgent: true });
+    try {
+      await batch.run(task(`issue ${day}`, plan), { isUrgent: true });
+      failures.delete(day);
+    } catch (error) {
+      const why = errorMessage(error);
+      if (isClosed || failures.get(day) === why) return;
+      failures.set(day, why);
+      options.log(`Cannot issue the report of ${day}: ${why}. It is tried again at the next turn.`);
+    }
   };
   const round = async (which: Round): Promise<void> => {
     const issued = new Set(reports.issuedRevisions().map(({ day }) => day));
     for (const day of reports.due(calendar.dayOf(options.now()))) {
       if (isClosed) return;
-      if (which === "all" || issued.has(day)) await issue(day);
+      if (which === "all" || issued.has(day) || failures.has(day)) await issue(day);
     }
   };
   const rounds = async (): Promise<void> => {

@@ -107,6 +107,17 @@ export class AgentStore {
   }
 }
 
+/** How far an agent's clock has come, as its ticks tell, ms; 0 before the first. */
+export function clockMsOf(db: SqlDatabase, agent: string): number {
+  return db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
+}
+
+/** The earliest reading of an agent's series, ms; Infinity: they have none. Every series is looked at. */
+export function firstReadingMs(db: SqlDatabase, agent: string): number {
+  const sql = "SELECT min(first_ts_ms) AS firstTsMs FROM series WHERE agent = ?";
+  return db.get<{ firstTsMs: number | null }>(sql, agent)?.firstTsMs ?? Infinity;
+}
+
 function statusOf({ status }: AgentRow): AgentStatus {
   return status === null ? NO_STATUS : (JSON.parse(status) as AgentStatus);
 }

@@ -5,6 +5,7 @@ import type { Partial } from "@weir/shared/operators/partial";
 import { applyToWindow, mergeIntoHour } from "@weir/shared/operators/rollup";
 import type { Frame, Lane, TickFrame } from "@weir/shared/wire/messages";
 import { decodeWindows } from "@weir/shared/wire/partial-codec";
+import { clockMsOf, firstReadingMs } from "./agents.ts";
 import { AheadAlerts } from "./ahead-alerts.ts";
 import { alertById } from "./alerts.ts";
 import { SqlCellStore } from "./cells.ts";
@@ -369,8 +370,7 @@ export class FrameStore {
   }
 
   #applyTick(agent: string, tick: TickFrame): void {
-    const before =
-      this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
+    const before = clockMsOf(this.#db, agent);
     this.#db.run("UPDATE agents SET clock_ms = max(clock_ms, ?) WHERE agent = ?", tick.nowMs, agent);
     const day = this.#calendar.dayOf(tick.nowMs);
     const dayMs = this.#calendar.dayRange(day).startMs;
@@ -381,8 +381,9 @@ export class FrameStore {
       }
     }
     this.#mergeHours(tick.nowMs, WINDOWS_MERGED_A_TICK);
-    // The clock moves what is expected of the days it has come through; those that it ends are expected whole.
-    if (tick.nowMs > before) this.#changeDays(before, tick.nowMs);
+    // The clock moves what is expected of the days it has come through, from the first with a reading of its series on.
+    const fromMs = Math.min(tick.nowMs, before || firstReadingMs(this.#db, agent));
+    if (tick.nowMs > before) this.#changeDays(fromMs, tick.nowMs);
   }
 }
 

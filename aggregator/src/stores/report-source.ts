@@ -1,11 +1,12 @@
 import type { Completeness } from "@weir/shared/model/report";
 import type { Calendar } from "@weir/shared/operators/calendar";
 import type { Partial } from "@weir/shared/operators/partial";
-import { mergePartials } from "@weir/shared/operators/partial";
+import { PartialSum } from "@weir/shared/operators/partial";
 import type { ReportSeries, ReportSource } from "@weir/shared/operators/report";
 import { dayHealth } from "@weir/shared/operators/report";
 import type { Cell } from "@weir/shared/operators/rollup";
 import type { ThresholdHistory } from "@weir/shared/operators/thresholds";
+import { clockMsOf } from "./agents.ts";
 import { countAlerts } from "./alerts.ts";
 import { SqlCellStore } from "./cells.ts";
 import type { SqlDatabase } from "./database.ts";
@@ -21,6 +22,7 @@ export class SqlReportSource implements ReportSource {
   readonly #db: SqlDatabase;
   readonly #cells: SqlCellStore;
   readonly #batch: boolean;
+  readonly #sum = new PartialSum();
   /** Health of days that was not kept and is computed now, by day. */
   readonly computed: Map<string, ReadonlyMap<string, number>> = new Map();
 
@@ -43,11 +45,19 @@ export class SqlReportSource implements ReportSource {
     const hours = this.#cells.range(series, "hour", fromMs, toMs);
     if (!this.#batch || hours.length === 0) return hours;
     const merged = new Map<number, Partial>();
+    let sumHourMs = NaN;
+    const endHour = (): void => {
+      const partial = this.#sum.toPartial();
+      if (partial) merged.set(sumHourMs, partial);
+      this.#sum.clear();
+    };
     for (const { startMs, partial } of this.#cells.range(series, "window", fromMs, toMs)) {
       const hourMs = this.calendar.hourStart(startMs);
-      const before = merged.get(hourMs);
-      merged.set(hourMs, before ? mergePartials(before, partial) : partial);
+      if (hourMs !== sumHourMs) endHour();
+      sumHourMs = hourMs;
+      this.#sum.add(partial);
     }
+    endHour();
     // Windows older than store.windows_age_max are gone; of those hours the merged cell is all there is.
     const oldestMs = this.#oldestWindowMs(series);
     return hours.map((cell) =>
@@ -70,7 +80,7 @@ export class SqlReportSource implements ReportSource {
   }
 
   clockMs(agent: string): number {
-    return this.#db.get<{ clock_ms: number }>("SELECT clock_ms FROM agents WHERE agent = ?", agent)?.clock_ms ?? 0;
+    return clockMsOf(this.#db, agent);
   }
 
   losses(fromMs: number, toMs: number): Pick<Completeness, "rejected" | "dropped"> {
