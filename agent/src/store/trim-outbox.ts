@@ -23,9 +23,9 @@ export interface OutboxTrim {
 
 /**
  * Deletes the oldest window partials, framesMax frames at most, until the outbox, of `bytes`, holds at most bytesMax; call
- * within a transaction. The log is the truth, and the outbox only what was last made of it: what goes is made again by re-folds, in which everything
- * from some time on takes the place of what the aggregator has. wholeFromMs: from when on the log is whole. Throws
- * CodedError DATA_FILE_DAMAGED for a frame that has changed.
+ * within a transaction. The log is the truth, and the outbox only what was last made of it: what goes is made again by
+ * re-folds, in which everything from some time on takes the place of what the aggregator has. wholeFromMs: from when on
+ * the log is whole. Throws CodedError DATA_FILE_DAMAGED for a frame that has changed.
  */
 export function trimOutbox(
   sql: Sql,
