@@ -159,11 +159,6 @@ export class LogReplay {
   }
 }
 
-/** The replay of all series at once. */
-export function replayLog(store: Store, calendar: Calendar, agent: string, options: ReplayOptions = {}): MemoryReport {
-  return new LogReplay(store, calendar, agent, options).fold();
-}
-
 /**
  * The event time of the first reading of each series, also where the log was trimmed or is not read from its beginning: as
  * the checkpoint has it, and what came after. undefined: it has it not of every series, as before this was kept.

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import { Store } from "@weir/agent/store/store";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { createCalendar } from "@weir/shared/operators/calendar";
@@ -46,7 +46,7 @@ export async function importFile(folder: string, ...args: string[]): Promise<Imp
 /** The reports of all days that a data folder holds readings of, in the plant's time zone UTC: a line each. */
 export function reportsOf(folder: string, days: readonly string[]): string {
   return look(folder, (store) => {
-    const replayed = replayLog(store, createCalendar("UTC"), "agent-1");
+    const replayed = new LogReplay(store, createCalendar("UTC"), "agent-1").fold();
     const reports = days.map((day) => dailyReport(replayed, day, 1)).filter((report) => report !== undefined);
     return reports.map((report) => `${canonicalJson(report)}\n`).join("");
   });

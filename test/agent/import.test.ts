@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import * as assert from "uvu/assert";
 import { runImport } from "@weir/agent/import/import-command";
-import { replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import { agentEnvPrefix, agentSections, agentSettings } from "@weir/agent/settings";
 import { loadSettings } from "@weir/shared/config/settings";
 import { createCalendar } from "@weir/shared/operators/calendar";
@@ -64,7 +64,7 @@ test("CSV, packed CSV and Parquet of the same rows give the bytes that messages 
     const summary = await importFile(data, file, "--ingest.batch_readings_max", "4096");
     assert.equal(summary, { ...summary, end: "done", rows: 20_000, stored: 20_000, duplicates: 0, rejected: {} });
     assert.is(reportsOf(data, DAYS), sent.reports, file);
-    const alerts = look(data, (store) => [...replayLog(store, createCalendar("UTC"), "agent-1").alerts()]);
+    const alerts = look(data, (store) => [...new LogReplay(store, createCalendar("UTC"), "agent-1").fold().alerts()]);
     assert.is(alerts.length, sent.alerts);
   }
 });

@@ -324,6 +324,24 @@ test("a checkpoint writes only the pages in which something happened", () => {
   assert.is(line.store.readCheckpoint().pages.length, 3);
 });
 
+/** The uplink is back: all is sent and made again, round by round. Returns readings by window as the aggregator has them. */
+function sentUntilDone(): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let round = 0; round < 10; round++) {
+    for (const frame of line.frames("data")) {
+      if (frame.kind !== "partials") continue;
+      for (const { windowStartMs, partial } of decodeWindows(frame.windows)) {
+        counts.set(windowStartMs, partial.count + (frame.replace ? 0 : (counts.get(windowStartMs) ?? 0)));
+      }
+    }
+    for (const lane of ["alerts", "data"] as const) {
+      line.store.acknowledge(lane, line.store.frames(lane, 0, 1e9).at(-1)?.seq ?? 0);
+    }
+    line.pipeline.checkpoint();
+  }
+  return counts;
+}
+
 test("of a full outbox partials go and alerts stay; what went is made again from the log once there is room", () => {
   line = new Line({ outboxBytesMax: 8000 });
   line.pipeline.addThresholds(version(1, 0, 10));
@@ -343,18 +361,7 @@ test("of a full outbox partials go and alerts stay; what went is made again from
   // A restart remembers.
   line.restart();
   assert.is(line.pipeline.core.gauges.refolds_owed_readings, owed);
-  const counts = new Map<number, number>();
-  for (let round = 0; round < 10; round++) {
-    for (const frame of line.frames("data")) {
-      if (frame.kind !== "partials") continue;
-      for (const { windowStartMs, partial } of decodeWindows(frame.windows)) {
-        counts.set(windowStartMs, partial.count + (frame.replace ? 0 : (counts.get(windowStartMs) ?? 0)));
-      }
-    }
-    for (const lane of ["alerts", "data"] as const)
-      line.store.acknowledge(lane, line.store.frames(lane, 0, 1e6).at(-1)?.seq ?? 0);
-    line.pipeline.checkpoint();
-  }
+  const counts = sentUntilDone();
   assert.is(line.pipeline.core.gauges.refolds_owed_readings, 0);
   assert.equal(
     [...counts.values()],
@@ -414,18 +421,7 @@ test("what is owed of a series is made again though an alert fires that began be
   }
   assert.ok(line.store.wholeFromMs > NOW_MS);
   assert.ok(line.pipeline.core.gauges.refolds_owed_readings! > 0);
-  const counts = new Map<number, number>();
-  for (let round = 0; round < 10; round++) {
-    for (const frame of line.frames("data")) {
-      if (frame.kind !== "partials") continue;
-      for (const { windowStartMs, partial } of decodeWindows(frame.windows)) {
-        counts.set(windowStartMs, partial.count + (frame.replace ? 0 : (counts.get(windowStartMs) ?? 0)));
-      }
-    }
-    for (const lane of ["alerts", "data"] as const)
-      line.store.acknowledge(lane, line.store.frames(lane, 0, 1e9).at(-1)?.seq ?? 0);
-    line.pipeline.checkpoint();
-  }
+  const counts = sentUntilDone();
   assert.equal(line.pipeline.core.ledger.dropped, {});
   for (let i = 60; i < 80; i++) assert.is(counts.get(NOW_MS + i * 60_000), 1, `${i}`);
   assert.is(new Set(line.alerts.map(({ id }) => id)).size, 1);

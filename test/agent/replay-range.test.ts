@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import * as assert from "uvu/assert";
-import { LogReplay, replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import type { Alert } from "@weir/shared/model/alert";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { longestGapMs } from "@weir/shared/model/thresholds";
@@ -112,7 +112,7 @@ test("from some day on and device by device, a replay makes the reports and aler
       fill(plant, steps);
       const dayOf = (days: number): string => new Date(FIRST_MS + days * DAY_MS).toISOString().slice(0, 10);
       const fromMs = calendar.dayRange(dayOf(FROM_DAY)).startMs;
-      const whole = replayLog(plant.store, calendar, "a");
+      const whole = new LogReplay(plant.store, calendar, "a").fold();
       const replay = new LogReplay(plant.store, calendar, "a", { fromMs });
       const groups = replay.groups(1);
       const folds = groups.map((group) => replay.fold(group));
@@ -172,7 +172,11 @@ test("a reading that came last and from before is where its series begins", () =
   for (let i = 0; i < 12; i++) plant.send("s/hall/1/m", noonMs + i * HOUR_MS, 1);
   plant.pipeline.checkpoint();
   const reportOf = (fromMs?: number): DailyReport | undefined =>
-    dailyReport(replayLog(plant.store, calendar, "a", fromMs === undefined ? {} : { fromMs }), "2026-03-13", 1);
+    dailyReport(
+      new LogReplay(plant.store, calendar, "a", fromMs === undefined ? {} : { fromMs }).fold(),
+      "2026-03-13",
+      1,
+    );
   assert.is(reportOf(noonMs)?.devices[0]?.expectedReadings, 12);
   plant.send("s/hall/1/m", FIRST_MS, 1);
   plant.pipeline.commit();

@@ -1,5 +1,5 @@
 import * as assert from "uvu/assert";
-import { replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import { Store } from "@weir/agent/store/store";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { createCalendar } from "@weir/shared/operators/calendar";
@@ -16,7 +16,7 @@ test.before.each(() => (line = new Line()));
 test.after.each(() => line.close());
 
 function reportOf(store: Store, windowMs: number, timezone = "UTC"): string | undefined {
-  const report = dailyReport(replayLog(store, createCalendar(timezone), "a", { windowMs }), DAY, 1);
+  const report = dailyReport(new LogReplay(store, createCalendar(timezone), "a", { windowMs }).fold(), DAY, 1);
   return report && canonicalJson(report);
 }
 

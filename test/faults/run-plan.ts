@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import { dailyReport } from "@weir/shared/operators/report";
 import { createCalendar } from "@weir/shared/operators/calendar";
@@ -170,7 +170,7 @@ function foldAndSend(plan: Plan, agent: AgentSide, aggregator: AggregatorSide): 
 }
 
 function outcomeOf(plan: Plan, { agent, aggregator, calendar }: Sides): Outcome {
-  const replayed = replayLog(agent.store, calendar, AGENT, { windowMs: REPLAY_WINDOW_MS });
+  const replayed = new LogReplay(agent.store, calendar, AGENT, { windowMs: REPLAY_WINDOW_MS }).fold();
   const { versions, windowMs } = plan;
   return {
     given: { calendar, windowMs, versions, readings: [...agent.kept.values()], ticks: ticksOf(agent.store) },

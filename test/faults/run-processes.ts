@@ -1,7 +1,7 @@
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import { Store } from "@weir/agent/store/store";
 import { canonicalJson } from "@weir/shared/model/canonical-json";
 import type { ThresholdVersion } from "@weir/shared/model/thresholds";
@@ -95,7 +95,7 @@ async function settleAndCheck(plant: ProcessPlant, fleet: Fleet): Promise<string
   }
 
   const store = new Store(join(plant.agentFolder, "agent.db"), { readonly: true });
-  const replayed = replayLog(store, calendar, AGENT, { windowMs: REPLAY_WINDOW_MS });
+  const replayed = new LogReplay(store, calendar, AGENT, { windowMs: REPLAY_WINDOW_MS }).fold();
   const paths = new Map<string, ReportPaths>();
   for (const day of days) {
     const live = await plant.aggregator.text(`/api/reports/daily/${day}`);

@@ -4,7 +4,7 @@ import { newTopic } from "@weir/agent/decode/topic";
 import { Pipeline } from "@weir/agent/pipeline/pipeline";
 import type { PipelineOptions } from "@weir/agent/pipeline/pipeline";
 import type { IngestPort } from "@weir/agent/sources/source";
-import { replayLog } from "@weir/agent/replay";
+import { LogReplay } from "@weir/agent/replay";
 import { Store } from "@weir/agent/store/store";
 import { AgentStore } from "@weir/aggregator/stores/agents";
 import { findAlerts } from "@weir/aggregator/stores/alerts";
@@ -174,7 +174,7 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
     reports(day: string) {
       const live = plant.liveReport(day);
       const batch = reports.make(day, { batch: true })?.bytes;
-      const made = dailyReport(replayLog(plant.store, calendar, AGENT, { windowMs: 300_000 }), day, 1);
+      const made = dailyReport(new LogReplay(plant.store, calendar, AGENT, { windowMs: 300_000 }).fold(), day, 1);
       return {
         ...(live === undefined ? {} : { live }),
         ...(batch === undefined ? {} : { batch }),
@@ -187,7 +187,7 @@ export function createPlant(folder: string, options: PlantOptions): Plant {
         .toSorted((a, b) => (a.id < b.id ? -1 : 1));
     },
     replayedAlerts(): Alert[] {
-      return [...replayLog(plant.store, calendar, AGENT, { windowMs: 300_000 }).alerts()]
+      return [...new LogReplay(plant.store, calendar, AGENT, { windowMs: 300_000 }).fold().alerts()]
         .filter(({ state }) => state !== "withdrawn")
         .toSorted((a, b) => (a.id < b.id ? -1 : 1));
     },
